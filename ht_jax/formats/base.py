@@ -1,0 +1,359 @@
+"""The Format protocol: a static, hashable description of how a matrix is held as cores.
+
+A format names its network; planning, counting, initialisation, padding, gates and slicing
+follow from it here. To add a format, subclass `ModeFormat` and write `network`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from ht_jax import schedule as schedules
+from ht_jax.formats.weight import Weight, squared_norm
+from ht_jax.network import TensorNetwork
+
+
+class Fit(NamedTuple):
+    """What `from_dense` reports.
+
+    Attributes:
+        relative_error: measured ||kernel - weight||_F / ||kernel||_F.
+        restarts: how many starts an iterative method took; 0 for direct ones.
+    """
+
+    relative_error: float
+    restarts: int = 0
+
+
+class Format(abc.ABC):
+    """How a matrix (in_features, out_features) is held as cores: static and hashable.
+
+    Subclasses are frozen dataclasses. The matrix may be smaller than the network's modes say:
+    then the inputs are padded with zeros and the outputs cropped, gate by gate.
+    """
+
+    in_modes: tuple[int, ...]
+    out_modes: tuple[int, ...]
+    in_features: int
+    out_features: int
+    gates: int = 1  # equal blocks of outputs, each cropped for itself
+    in_offset: int = 0  # zeros that stand before the inputs; the others stand behind
+
+    @abc.abstractmethod
+    def network(self) -> TensorNetwork:
+        """The cores' names, indices and sizes; input and output indices slowest first."""
+
+    @abc.abstractmethod
+    def with_gates(self, gates: int) -> Self:
+        """The format of `gates` such matrices side by side, as one matrix.
+
+        The gate is the slowest part of the output: column `g * out_features + o`.
+        """
+
+    @property
+    def num_params(self) -> int:
+        """Numbers in all cores together."""
+        return self.network().num_params
+
+    @property
+    def compression_ratio(self) -> float:
+        """Numbers of the dense kernel for each number held here."""
+        return self.in_features * self.out_features / self.num_params
+
+    def init(
+        self,
+        key: jax.Array,
+        dtype: Any = jnp.float32,
+        *,
+        fan_in: Sequence[int] | None = None,
+    ) -> Weight:
+        """Draws Gaussian cores and rescales them to the Frobenius norm of a dense layer.
+
+        The norm is the realised one, contracted from the drawn cores: of a few cores the
+        expected one misses by factors. Outputs of unit-normal inputs have unit variance,
+        as with LeCun's initialisation of a dense layer.
+
+        Args:
+            key: a PRNG key.
+            dtype: of the cores.
+            fan_in: the inputs are several vectors side by side, of these lengths, each with
+                a dense layer of its own whose outputs are added. Where slabs of the first
+                input mode belong to one of them alone, each gets the norm of its own layer.
+
+        Raises:
+            ValueError: `fan_in` does not add up to in_features.
+        """
+        fan_in = (self.in_features,) if fan_in is None else tuple(fan_in)
+        if sum(fan_in) != self.in_features or min(fan_in) < 1:
+            raise ValueError(f"fan_in {fan_in} must add up to in_features {self.in_features}")
+        return _init(self, key, jnp.dtype(dtype), fan_in)
+
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
+        """The weight in this format, or in one of other ranks, that is nearest to `kernel`.
+
+        Args:
+            kernel: the dense matrix.
+            tol: relative Frobenius error to keep, with ranks as small as that allows.
+            rank: bound on every rank in place of the format's own.
+            key: for formats whose method starts at random.
+
+        Returns:
+            The weight (its format holds the ranks that were found) and a measured `Fit`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no decomposition from a dense matrix")
+
+    def restrict(self, start: int, stop: int) -> Restricted:
+        """The format of the kernel's rows [start, stop): the same cores, sliced."""
+        return Restricted(self, start, stop)
+
+    def plan(
+        self, batch: int, *, dtype: Any = jnp.float32, mode: schedules.Mode = "train"
+    ) -> schedules.Schedule:
+        """The schedule that `apply` uses for `batch` rows on the default device."""
+        kind = jax.default_backend()
+        return schedules.best(self.network(), max(batch, 1), jnp.dtype(dtype).name, mode, kind)
+
+    def pad_inputs(self, x: Shaped[Array, "batch in_features"]) -> Shaped[Array, "batch in_size"]:
+        """`x` with zeros around it, as wide as the network's input modes."""
+        behind = self.network().in_size - self.in_offset - self.in_features
+        return jnp.pad(x, ((0, 0), (self.in_offset, behind))) if self.in_offset or behind else x
+
+    def crop_outputs(
+        self, y: Shaped[Array, "batch out_size"]
+    ) -> Shaped[Array, "batch out_features"]:
+        """`y` without the outputs that the network's modes have too many, gate by gate."""
+        if y.shape[-1] == self.out_features:
+            return y
+        y = y.reshape(*y.shape[:-1], self.gates, -1)
+        y = y[..., : self.out_features // self.gates]
+        return y.reshape(*y.shape[:-2], self.out_features)
+
+    def input_mask(self) -> np.ndarray | None:
+        """Which of the network's inputs are in use; None where all are."""
+        used = np.zeros(self.network().in_size, bool)
+        used[self.in_offset : self.in_offset + self.in_features] = True
+        return None if used.all() else used
+
+    def output_mask(self) -> np.ndarray | None:
+        """Which of the network's outputs are in use; None where all are."""
+        used = np.zeros((self.gates, self.network().out_size // self.gates), bool)
+        used[:, : self.out_features // self.gates] = True
+        return None if used.all() else used.reshape(-1)
+
+    def __repr__(self) -> str:
+        """The format as `parse_format` reads it: fields that are at their default are left out."""
+        shown = [f"{name}={value!r}" for name, value in self._shown_fields()]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _shown_fields(self):
+        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+            value = getattr(self, field.name)
+            if value != field.default and not self._is_implied(field.name):
+                yield field.name, value
+
+    def _is_implied(self, name: str) -> bool:
+        return False
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class ModeFormat(Format):
+    """A format that cuts input and output into modes.
+
+    Args:
+        in_modes: sizes that multiply to in_features, or to more (zero padding).
+        out_modes: likewise for out_features.
+        in_features: length of the input; by default the product of in_modes.
+        out_features: length of the output; by default the product of out_modes.
+        gates: number of equal blocks that the outputs consist of; `with_gates` sets it.
+
+    Raises:
+        ValueError: a mode below 1, or modes that multiply to less than the features.
+    """
+
+    in_modes: tuple[int, ...]
+    out_modes: tuple[int, ...]
+    in_features: int = dataclasses.field(default=0, kw_only=True)
+    out_features: int = dataclasses.field(default=0, kw_only=True)
+    gates: int = dataclasses.field(default=1, kw_only=True)
+
+    def __post_init__(self):
+        for side in ("in", "out"):
+            modes = sizes(f"{side}_modes", getattr(self, f"{side}_modes"))
+            features = getattr(self, f"{side}_features") or math.prod(modes)
+            check_covers(f"{side}_modes", modes, f"{side}_features", features)
+            object.__setattr__(self, f"{side}_modes", modes)
+            object.__setattr__(self, f"{side}_features", features)
+
+    def with_gates(self, gates: int) -> Self:
+        """See `Format.with_gates`: the gate is folded into the first output mode."""
+        at_least_one("gates", gates)
+        first, *rest = self.out_modes
+        return dataclasses.replace(
+            self,
+            out_modes=(gates * first, *rest),
+            out_features=gates * self.out_features,
+            gates=gates * self.gates,
+        )
+
+    def _is_implied(self, name: str) -> bool:
+        modes = {"in_features": self.in_modes, "out_features": self.out_modes}
+        return name in modes and math.prod(modes[name]) == getattr(self, name)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Restricted(Format):
+    """Rows [start, stop) of another format's matrix, held as its cores, sliced.
+
+    Where the range does not fill the slabs that it touches, the input is padded with zeros
+    on both sides; the product is that of the rows asked for, exactly.
+    """
+
+    base: Format
+    start: int
+    stop: int
+
+    def __post_init__(self):
+        if not 0 <= self.start < self.stop <= self.base.in_features:
+            raise ValueError(
+                f"rows [{self.start}, {self.stop}) do not lie within the "
+                f"{self.base.in_features} rows of {self.base}"
+            )
+
+    @property
+    def padded_range(self) -> tuple[int, int]:
+        """The rows counted in the inputs of the base's network."""
+        return self.base.in_offset + self.start, self.base.in_offset + self.stop
+
+    @property
+    def in_features(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Number of rows."""
+        return self.stop - self.start
+
+    @property
+    def out_features(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Number of columns, those of the base."""
+        return self.base.out_features
+
+    @property
+    def gates(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Blocks of columns, those of the base."""
+        return self.base.gates
+
+    @property
+    def in_offset(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Rows of the touched slabs that stand before the range."""
+        start, stop = self.padded_range
+        return start - self.base.network().slices(start, stop)[1]
+
+    @property
+    def in_modes(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Sizes of the sliced input indices."""
+        net = self.network()
+        return tuple(net.size[i] for i in net.inputs)
+
+    @property
+    def out_modes(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Output modes, those of the base."""
+        return self.base.out_modes
+
+    def network(self) -> TensorNetwork:
+        """The base's network, its input indices cut to the slabs that the rows touch."""
+        return self.base.network().restrict(*self.padded_range)
+
+    def with_gates(self, gates: int) -> Self:
+        """The same rows of the base with gates."""
+        return dataclasses.replace(self, base=self.base.with_gates(gates))
+
+
+def sizes(name: str, values: Any) -> tuple[int, ...]:
+    """`values` as a tuple of ints >= 1, or a ValueError that quotes them."""
+    values = tuple(values) if isinstance(values, Sequence | np.ndarray) else (values,)
+    good = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values)
+    if not values or not good or min(values) < 1:
+        raise ValueError(f"{name} {values} must be whole numbers, one or more, each at least 1")
+    return tuple(int(v) for v in values)
+
+
+def at_least_one(name: str, value: Any) -> None:
+    """Raises ValueError unless `value` is an int >= 1."""
+    sizes(name, (value,))
+
+
+def check_covers(modes_name: str, modes: tuple[int, ...], name: str, features: int) -> None:
+    """Raises ValueError unless `modes` multiply to `features` or more."""
+    at_least_one(name, features)
+    if math.prod(modes) < features:
+        raise ValueError(
+            f"{modes_name} {modes} multiply to {math.prod(modes)}, which is below {name} "
+            f"{features}: give modes that multiply to {features} or a little more "
+            "(the rest is padded with zeros)"
+        )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _init(fmt: Format, key: jax.Array, dtype: Any, fan_in: tuple[int, ...]) -> Weight:
+    wide = jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
+    weight = _draw(fmt, key, wide, variance=len(fan_in) * fmt.out_features)
+    stops = np.cumsum(fan_in).tolist()
+    norms = [
+        squared_norm(weight.restrict(stop - n, stop) if len(fan_in) > 1 else weight)
+        for n, stop in zip(fan_in, stops)
+    ]
+    weight = _scale_slabs(weight, stops, [jnp.sqrt(fmt.out_features / n) for n in norms])
+    return weight.astype(dtype)
+
+
+def _draw(fmt: Format, key: jax.Array, dtype: Any, variance: float) -> Weight:
+    """Gaussian cores, equally scaled, whose kernel has the expected squared norm `variance`."""
+    net = fmt.network()
+    terms = sum(math.log(size) for _, size in net.sizes)
+    scale = math.exp((math.log(variance) - terms) / (2 * len(net.cores)))
+    # One draw for all cores: each draw of its own would add half a second of compilation.
+    drawn = scale * jax.random.normal(key, (net.num_params,), dtype)
+    shapes = {name: net.shape(name) for name, _ in net.cores}
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
+    parts = jnp.split(drawn, ends[:-1])
+    return Weight({n: part.reshape(s) for part, (n, s) in zip(parts, shapes.items())}, fmt)
+
+
+def _scale_slabs(weight: Weight, stops: list[int], factors: list[Array]) -> Weight:
+    """Scales the row blocks that end at `stops`, each by its factor.
+
+    A block that shares a slab of the first input index with another cannot have a factor of
+    its own: then all get one, which keeps the sum of their squared norms.
+    """
+    net = weight.format.network()
+    index, slab = net.inputs[0], net.in_size // net.size[net.inputs[0]]
+    carriers = [name for name, indices in net.cores if index in indices]
+    if len(stops) == 1 or len(carriers) > 1 or any(stop % slab for stop in stops[:-1]):
+        common = jnp.sqrt(len(factors) / sum(1 / f**2 for f in factors))
+        return _scale_all(weight, common)
+    ends = [stop // slab for stop in stops[:-1]] + [net.size[index]]
+    repeats = np.diff([0, *ends])
+    factor = jnp.concatenate([jnp.full(n, f) for n, f in zip(repeats, factors)])
+    shape = [-1 if i == index else 1 for i in net.indices[carriers[0]]]
+    cores = {**weight.cores, carriers[0]: weight.cores[carriers[0]] * factor.reshape(shape)}
+    return Weight(cores, weight.format)
+
+
+def _scale_all(weight: Weight, factor: Array) -> Weight:
+    """Scales the kernel by `factor`, shared evenly by all cores."""
+    share = factor ** (1 / len(weight.cores))
+    return jax.tree.map(lambda core: core * share, weight)

@@ -1,0 +1,116 @@
+"""Weights: the cores of a format as a pytree, and what can be done with any of them.
+
+`kernel[i, o]` is the sum, over all bonds, of the product of the cores. Everything here reads
+the format's network and nothing else, so it serves every format alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from ht_jax import schedule as schedules
+
+if TYPE_CHECKING:
+    from ht_jax.formats.base import Format
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Weight:
+    """A matrix (in_features, out_features) held as the cores of a tensor network.
+
+    Attributes:
+        cores: the arrays by name; shapes as in `format.network()`.
+        format: the static description.
+    """
+
+    cores: dict[str, Array]
+    format: Format = dataclasses.field(metadata={"static": True})
+
+    def to_dense(self) -> Shaped[Array, "in_features out_features"]:
+        """The kernel that the cores stand for: `apply(w, x) == x @ w.to_dense()`."""
+        fmt, net = self.format, self.format.network()
+        number = {index: n for n, index in enumerate(net.size)}
+        operands = [
+            part for c, at in net.cores for part in (self.cores[c], [number[i] for i in at])
+        ]
+        output = [number[i] for i in (*net.inputs, *net.outputs)]
+        kernel = jnp.einsum(*operands, output, optimize="greedy")
+        kernel = kernel.reshape(net.in_size, net.out_size)
+        return fmt.crop_outputs(kernel[fmt.in_offset : fmt.in_offset + fmt.in_features])
+
+    def restrict(self, start: int, stop: int) -> Weight:
+        """The rows [start, stop) of the kernel, as cores sliced along their input axes."""
+        fmt = self.format.restrict(start, stop)
+        cut, _ = fmt.base.network().slices(*fmt.padded_range)
+        cores = dict(self.cores)
+        for name, indices in fmt.network().cores:
+            for axis, index in enumerate(indices):
+                if index in cut:
+                    cores[name] = jax.lax.slice_in_dim(cores[name], *cut[index], axis=axis)
+        return Weight(cores, fmt)
+
+    def astype(self, dtype: jax.typing.DTypeLike) -> Weight:
+        """The same weight with cores of another dtype."""
+        return jax.tree.map(lambda core: core.astype(dtype), self)
+
+
+def apply(
+    weight: Weight,
+    x: Shaped[Array, "*batch in_features"],
+    *,
+    mode: schedules.Mode = "train",
+    precision: jax.lax.PrecisionLike = None,
+    schedule: schedules.Schedule | None = None,
+) -> Shaped[Array, "*batch out_features"]:
+    """`x @ weight.to_dense()`, contracted as planned; the kernel is never formed.
+
+    Args:
+        weight: the cores.
+        x: inputs, of the cores' dtype.
+        mode: what the schedule is chosen for: "train" or "infer".
+        precision: of the matrix products, as in `jax.lax.dot_general`.
+        schedule: contract in this order instead of the planned one.
+
+    Raises:
+        ValueError: the last axis of `x` is not `in_features` long.
+
+    Example:
+        >>> import jax, ht_jax as ht
+        >>> weight = ht.HT((8, 6), (4, 4), rank=3).init(jax.random.key(0))
+        >>> ht.apply(weight, jax.numpy.ones((5, 48))).shape
+        (5, 16)
+    """
+    fmt = weight.format
+    if x.ndim < 1 or x.shape[-1] != fmt.in_features:
+        raise ValueError(
+            f"x has shape {x.shape}: its last axis must be in_features {fmt.in_features} of {fmt}"
+        )
+    rows = x.reshape(-1, fmt.in_features)
+    schedule = schedule or fmt.plan(rows.shape[0], dtype=rows.dtype, mode=mode)
+    with jax.named_scope(type(fmt).__name__):
+        y = schedules.run(schedule, weight.cores, fmt.pad_inputs(rows), precision=precision)
+    return fmt.crop_outputs(y).reshape(*x.shape[:-1], fmt.out_features)
+
+
+def squared_norm(weight: Weight) -> Float[Array, ""]:
+    """Squared Frobenius norm of the kernel, contracted from two copies of the cores."""
+    fmt, net = weight.format, weight.format.network()
+    number = {index: n for n, index in enumerate(net.size)}
+    opened = {*net.inputs, *net.outputs}
+    twin = {i: n if i in opened else n + len(number) for i, n in number.items()}
+    operands: list = []
+    for name, indices in net.cores:
+        operands += [weight.cores[name], [number[i] for i in indices]]
+        operands += [weight.cores[name].conj(), [twin[i] for i in indices]]
+    dtype = next(iter(weight.cores.values())).dtype
+    for mask, indices in ((fmt.input_mask(), net.inputs), (fmt.output_mask(), net.outputs)):
+        if mask is not None:
+            shape = [net.size[i] for i in indices]
+            operands += [mask.astype(dtype).reshape(shape), [number[i] for i in indices]]
+    return jnp.einsum(*operands, [], optimize="greedy").real

@@ -1,0 +1,196 @@
+"""A schedule: the pairwise contractions that apply a network to an input, in order.
+
+It is data, not code: static, hashable, readable as JSON, explained as a table of matrix
+products. `lower.py` runs it, `cost.py` prices it, `search.py` finds it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from typing import Any, Literal
+
+from ht_jax.network import Indices, TensorNetwork
+
+INPUT = "x"  # operand name of the input; its slowest index is BATCH
+BATCH = "batch"
+Mode = Literal["train", "infer"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One pairwise contraction: `out[indices] = sum left * right`.
+
+    An index of `left` or `right` that is absent from `indices` is summed.
+    """
+
+    left: str
+    right: str
+    out: str
+    indices: Indices
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """The matrix product that a step amounts to: `groups` x (rows, inner) @ (inner, cols)."""
+
+    groups: Indices
+    rows: Indices
+    inner: Indices
+    cols: Indices
+    left: Indices
+    right: Indices
+
+    @classmethod
+    def of(cls, left: Indices, right: Indices, kept: Indices) -> Product:
+        """Sorts the indices of the two operands by the part that they play."""
+        shared = [i for i in left if i in right]
+        return cls(
+            groups=tuple(i for i in shared if i in kept),
+            rows=tuple(i for i in left if i not in right and i in kept),
+            inner=tuple(i for i in shared if i not in kept),
+            cols=tuple(i for i in right if i not in left and i in kept),
+            left=left,
+            right=right,
+        )
+
+    @property
+    def indices(self) -> Indices:
+        """Index order in which the product leaves its result."""
+        return self.groups + self.rows + self.cols
+
+    @property
+    def transposes_left(self) -> bool:
+        """Whether the left operand has to be laid out anew before it is a matrix."""
+        order = [i for i in self.left if i in self.groups + self.rows + self.inner]
+        return tuple(order) != self.groups + self.rows + self.inner
+
+    @property
+    def transposes_right(self) -> bool:
+        """Whether the right operand has to be laid out anew before it is a matrix."""
+        order = tuple(i for i in self.right if i in self.groups + self.inner + self.cols)
+        return order != self.groups + self.inner + self.cols
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The order in which a network is contracted with `batch` rows of input.
+
+    Attributes:
+        network: what is contracted.
+        batch: rows of input that the schedule was made for (it runs with any number).
+        dtype: name of the dtype that the cost was estimated for.
+        mode: "train" (forward and backward weighed together) or "infer" (forward alone).
+        steps: the contractions. The last one leaves (batch, *network.outputs) in some order.
+        found_by: the search that proposed it.
+        flops: multiplications and additions of one forward pass.
+        backward_flops: those of the backward pass with respect to the cores.
+        bytes_moved: bytes read and written by a forward pass, transposes included.
+        peak_bytes: largest sum of live intermediate arrays; in "train" mode what the backward
+            pass needs stays alive. The input and the cores are not counted.
+        seconds: modelled time of what `mode` says, for the device kind it was planned for.
+    """
+
+    network: TensorNetwork
+    batch: int
+    dtype: str
+    mode: Mode
+    steps: tuple[Step, ...]
+    found_by: str = "given"
+    flops: float = 0.0
+    backward_flops: float = 0.0
+    bytes_moved: float = 0.0
+    peak_bytes: float = 0.0
+    seconds: float = 0.0
+
+    @functools.cached_property
+    def operands(self) -> dict[str, Indices]:
+        """Index names of every operand: the input, the cores and what the steps make."""
+        named = {INPUT: (BATCH, *self.network.inputs), **self.network.indices}
+        for step in self.steps:
+            named[step.out] = step.indices
+        return named
+
+    @functools.cached_property
+    def size(self) -> dict[str, int]:
+        """Size of every index, the batch included."""
+        return {BATCH: self.batch, **self.network.size}
+
+    def product(self, step: Step) -> Product:
+        """The matrix product that `step` amounts to."""
+        named = self.operands
+        return Product.of(named[step.left], named[step.right], step.indices)
+
+    def to_json(self) -> str:
+        """The schedule as JSON text; `Schedule.from_json` reads it back."""
+        return json.dumps({"version": 1, **dataclasses.asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Schedule:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is not JSON of a known version, or it is not a schedule.
+        """
+        try:
+            return cls._from_fields(json.loads(text))
+        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"this is not the JSON of a schedule: {error}") from error
+
+    @classmethod
+    def _from_fields(cls, fields: dict[str, Any]) -> Schedule:
+        version = fields.pop("version")
+        if version != 1:
+            raise ValueError(f"schedule version {version} is not known; this library reads 1")
+        network = fields.pop("network")
+        net = TensorNetwork.of(
+            dict(network["cores"]), dict(network["sizes"]), network["inputs"], network["outputs"]
+        )
+        steps = tuple(Step(**{**s, "indices": tuple(s["indices"])}) for s in fields.pop("steps"))
+        return cls(network=net, steps=steps, **fields)._checked()
+
+    def _checked(self) -> Schedule:
+        """Raises ValueError unless the steps use every operand once and end in the output."""
+        open_operands = {INPUT: self.operands[INPUT], **self.network.indices}
+        for step in self.steps:
+            if step.left not in open_operands or step.right not in open_operands:
+                raise ValueError(f"step {step} uses an operand that is not there")
+            made = set(open_operands.pop(step.left)) | set(open_operands.pop(step.right, ()))
+            if not set(step.indices) <= made:
+                raise ValueError(f"step {step} leaves an index that neither operand carries")
+            open_operands[step.out] = step.indices
+        left = list(open_operands.values())
+        if len(left) != 1 or set(left[0]) != {BATCH, *self.network.outputs}:
+            raise ValueError(f"the steps leave the operands {left}, not the output alone")
+        return self
+
+    def explain(self) -> str:
+        """The schedule as a table, one matrix product a line.
+
+        >>> import ht_jax as ht
+        >>> fmt = ht.HT(in_modes=(8, 6), out_modes=(4, 4), leaf_rank=2, rank=2)
+        >>> print(ht.plan(fmt, batch=4).explain())
+        48 -> 16, 4 rows, float32, train...
+        """
+        head = (
+            f"{self.network.in_size} -> {self.network.out_size}, {self.batch} rows, {self.dtype}, "
+            f"{self.mode}: {self.flops:.3g} flops forward, {self.backward_flops:.3g} backward, "
+            f"peak {self.peak_bytes / 1e6:.3g} MB, modelled {self.seconds * 1e3:.3g} ms "
+            f"(found by {self.found_by})"
+        )
+        names = [f"{step.left} * {step.right}" for step in self.steps]
+        width = max([len(name) for name in names], default=0)
+        lines = [self._line(step, name.ljust(width)) for step, name in zip(self.steps, names)]
+        return "\n".join([head, *lines])
+
+    def _line(self, step: Step, name: str) -> str:
+        product = self.product(step)
+        rows, inner, cols, groups = (
+            functools.reduce(lambda n, i: n * self.size[i], part, 1)
+            for part in (product.rows, product.inner, product.cols, product.groups)
+        )
+        many = f"{groups} x " if groups > 1 else ""
+        shape = f"{many}({rows}, {inner}) @ ({inner}, {cols})"
+        note = "  left operand laid out anew" if product.transposes_left else ""
+        return f"  {name}  {shape:<34} -> {step.out}[{', '.join(step.indices)}]{note}"
