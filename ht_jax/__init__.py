@@ -1,6 +1,8 @@
 """Recurrent layers whose weights are tensor networks, for JAX and Flax."""
 
 
+from ht_jax import models as models
+from ht_jax import nn as nn
 from ht_jax.formats import HT as HT
 from ht_jax.formats import Dense as Dense
 from ht_jax.formats import Format as Format

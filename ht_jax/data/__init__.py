@@ -1,1 +1,48 @@
+"""Data sets of labelled clips and the pipeline that feeds them to training.
 
+`load` names a data set, `train_batches` and `eval_batches` read it.
+"""
+
+import os
+from typing import Any
+
+from ht_jax.data.motion import DIRECTIONS as DIRECTIONS
+from ht_jax.data.motion import Scene as Scene
+from ht_jax.data.motion import Trajectory as Trajectory
+from ht_jax.data.motion import draw_trajectory as draw_trajectory
+from ht_jax.data.optional import require
+from ht_jax.data.pipeline import ClipData as ClipData
+from ht_jax.data.pipeline import eval_batches as eval_batches
+from ht_jax.data.pipeline import train_batches as train_batches
+from ht_jax.data.render import render_clip as render_clip
+
+# name -> the module whose `load(data_dir, **options)` reads the data set.
+_MODULES = {"moving_digits": "ht_jax.data.moving_digits"}
+
+
+def load(name: str, data_dir: str | os.PathLike | None = None, **options: Any) -> ClipData:
+    """Loads a data set by name, preparing it on first use.
+
+    Args:
+        name: "moving_digits".
+        data_dir: the folder of TFDS data sets; None is TFDS's own, which is the environment
+            variable TFDS_DATA_DIR or `~/tensorflow_datasets`.
+        **options: what the data set's own `load` takes; for "moving_digits" label="direction",
+            "digit" or "both", num_frames=6, and scene=Scene(...).
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: the name or an option's value is unknown.
+        ImportError: the packages of the `train` extra are missing.
+        OSError: the data set is not prepared, and the folder cannot be written.
+
+    Example:
+        >>> load("moving_letters")
+        Traceback (most recent call last):
+        ValueError: unknown data set 'moving_letters': choose one of moving_digits
+    """
+    if name not in _MODULES:
+        raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(_MODULES)}")
+    return require(_MODULES[name]).load(data_dir, **options)

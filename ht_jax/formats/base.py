@@ -60,6 +60,19 @@ class Format(abc.ABC):
         The gate is the slowest part of the output: column `g * out_features + o`.
         """
 
+    def sized(self, in_features: int, out_features: int) -> Self:
+        """The format for a matrix of these sizes, padded if its modes multiply to more.
+
+        Raises:
+            ValueError: the modes multiply to less.
+        """
+        if (in_features, out_features) == (self.in_features, self.out_features):
+            return self
+        sized: Any = dataclasses.replace(  # pyright: ignore[reportArgumentType]
+            self, in_features=in_features, out_features=out_features
+        )
+        return sized
+
     @property
     def num_params(self) -> int:
         """Numbers in all cores together."""

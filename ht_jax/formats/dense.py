@@ -50,6 +50,12 @@ class Dense(Format):
             self, out_features=gates * self.out_features, gates=gates * self.gates
         )
 
+    def sized(self, in_features: int, out_features: int) -> Self:
+        """See `Format.sized`; a dense matrix cannot be padded."""
+        if (in_features, out_features) != (self.in_features, self.out_features):
+            raise ValueError(f"{self} is not of size {(in_features, out_features)}")
+        return self
+
     def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
         """The kernel, unchanged."""
         del tol, rank, key

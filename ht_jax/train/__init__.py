@@ -1,1 +1,24 @@
+"""Training a model from a configuration: the Optax loop, checkpoints, metrics, resume.
 
+`train(config)` is the whole of it; `load_run(workdir)` reads a run back.
+"""
+
+from ht_jax.train.config import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+from ht_jax.train.counts import Counts
+from ht_jax.train.errors import UserError
+from ht_jax.train.loop import train
+from ht_jax.train.restore import evaluate_run, load_run
+from ht_jax.train.task import Task
+
+__all__ = [
+    "Counts",
+    "DataConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "Task",
+    "TrainConfig",
+    "UserError",
+    "evaluate_run",
+    "load_run",
+    "train",
+]

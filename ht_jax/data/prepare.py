@@ -1,0 +1,68 @@
+"""Preparation of a TFDS data set on its first use: once, quietly, all or nothing, no network.
+
+It is written into a folder of its own, which is renamed at the end: a data set that is there is
+whole, and of several processes that prepare it at once the first to finish serves all.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from ht_jax.data.optional import require
+
+
+def prepared(builder_class: type, data_dir: str | os.PathLike | None = None) -> Any:
+    """A builder of the class whose data set is on disk, preparing it if it is not.
+
+    Args:
+        builder_class: a `tfds.core.GeneratorBasedBuilder`.
+        data_dir: the folder of TFDS data sets; None is TFDS's own, which is the environment
+            variable TFDS_DATA_DIR or `~/tensorflow_datasets`.
+
+    Returns:
+        The builder.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    builder = builder_class(data_dir=data_dir)
+    if os.path.isdir(builder.data_dir):
+        return builder
+    try:
+        _prepare(builder_class, builder.data_dir)
+    except OSError as error:
+        # The rename fails when another process has prepared the data set meanwhile.
+        if not os.path.isdir(builder.data_dir):
+            raise OSError(
+                f"cannot prepare the data set {builder.name!r} in {builder.data_dir!r} ({error}): "
+                "pass data_dir= or set TFDS_DATA_DIR to a folder that can be written"
+            ) from error
+    return builder_class(data_dir=data_dir)
+
+
+def _prepare(builder_class: type, target: str) -> None:
+    tfds = require("tensorflow_datasets")
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    parent = os.path.dirname(target)
+    os.makedirs(parent, exist_ok=True)
+    # TFDS names its unfinished folder after Python's global random state, so processes that seed
+    # it alike would write into the same one.
+    with tempfile.TemporaryDirectory(dir=parent, prefix="incomplete.") as staging:
+        builder = builder_class(data_dir=staging)
+        with _quiet(tfds):
+            builder.download_and_prepare(file_format="array_record", download_config=config)
+        os.rename(builder.data_dir, target)
+
+
+@contextlib.contextmanager
+def _quiet(tfds: Any) -> Iterator[None]:
+    # TFDS has a switch for its progress bars but no way to ask how it stands.
+    active = tfds.core.utils.tqdm_utils._active
+    tfds.display_progress_bar(False)
+    try:
+        with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
+            yield
+    finally:
+        tfds.display_progress_bar(active)

@@ -1,0 +1,263 @@
+"""Recurrent cells whose matrices are held in any format.
+
+A cell's pre-activations are `z + u`: z projects the input and carries the bias, u projects the
+hidden state. `RNN` computes z of all frames at once, before the scan; `step` needs only z.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Shaped
+
+from ht_jax.formats import Dense, Format, Weight, apply
+from ht_jax.nn.linear import TensorDense, promote
+
+Carry = Any
+
+
+class RecurrentCell(nnx.RNNCellBase):
+    """What the cells share: where the formats go, the projections, the carry.
+
+    Args:
+        in_features: length of the input.
+        hidden_features: length H of the hidden state.
+        input: format of the input-to-hidden matrix (in_features -> H, without gates).
+        recurrent: format of the hidden-to-hidden matrix (H -> H).
+        joint: one format for both matrices, over the concatenation [x; h]
+            (in_features + H -> H). A format that is wider than needed is padded with zeros.
+        dtype: of the computation; by default that of the arguments and parameters.
+        param_dtype: of the parameters.
+        precision: of the matrix products.
+        rngs: the stream `params` is drawn from.
+
+    Raises:
+        ValueError: a format that does not fit the sizes, or `joint` beside another format.
+    """
+
+    gates: ClassVar[int]
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        input: Format | None = None,
+        recurrent: Format | None = None,
+        joint: Format | None = None,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        precision: jax.lax.PrecisionLike = None,
+        rngs: nnx.Rngs,
+    ):
+        self.in_features, self.hidden_features = in_features, hidden_features
+        self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
+        options = dict(dtype=dtype, param_dtype=param_dtype, precision=precision, rngs=rngs)
+        self.input = self.recurrent = self.joint = nnx.data(None)
+        if joint is None:
+            fmt = self._gated("input", input, in_features)
+            self.input = TensorDense(fmt, **options)
+            fmt = self._gated("recurrent", recurrent, hidden_features)
+            self.recurrent = TensorDense(fmt, use_bias=False, **options)
+            return
+        if input is not None or recurrent is not None:
+            raise ValueError(f"joint={joint} replaces both matrices: give it alone")
+        fmt = self._gated("joint", joint, in_features + hidden_features)
+        self.joint = TensorDense(fmt, fan_in=(in_features, hidden_features), **options)
+
+    def _gated(self, place: str, fmt: Format | None, in_features: int) -> Format:
+        """The format of one matrix for all gates, padded to the sizes of the cell."""
+        try:
+            fmt = fmt or Dense(in_features, self.hidden_features)
+            return fmt.sized(in_features, self.hidden_features).with_gates(self.gates)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Axes of an input that are not batch axes."""
+        return 1
+
+    def input_weight(self) -> Weight:
+        """The input-to-hidden kernel (in_features, gates * H)."""
+        if self.joint is None:
+            return self.input.weight
+        return self.joint.weight.restrict(0, self.in_features)
+
+    def recurrent_weight(self) -> Weight:
+        """The hidden-to-hidden kernel (H, gates * H)."""
+        if self.joint is None:
+            return self.recurrent.weight
+        return self.joint.weight.restrict(self.in_features, self.in_features + self.hidden_features)
+
+    def project(
+        self, x: Shaped[Array, "*batch in_features"], *, scale: float = 1.0, offset: float = 0.0
+    ) -> Shaped[Array, "*batch gated"]:
+        """The inputs' share z of the pre-activations, bias included.
+
+        Args:
+            x: inputs of any floating dtype, or integers (uint8 frames), which are read as
+                `x * scale + offset`.
+            scale, offset: the normalisation of integer inputs.
+        """
+        bias = (self.joint or self.input).bias[...]
+        if jnp.issubdtype(x.dtype, jnp.integer):
+            x = normalise(x, self.dtype or self.param_dtype, scale, offset)
+        with jax.named_scope("input_to_hidden"):
+            x, weight, bias = promote((x, self.input_weight(), bias), self.dtype)
+            return apply(weight, x, precision=self.precision) + bias
+
+    def recurrence(self, batch: int, steps: int) -> Weight | Array:
+        """The hidden-to-hidden kernel in the form in which `steps` steps run fastest.
+
+        Either its cores, contracted in every step, or the dense matrix, made once: whatever
+        the cost model finds faster for a carry of `batch` rows.
+        """
+        (weight,) = promote((self.recurrent_weight(),), self.dtype)
+        fmt, dtype = weight.format, jax.tree.leaves(weight)[0].dtype
+        dense = Dense(fmt.in_features, fmt.out_features)
+        contracted = steps * fmt.plan(batch, dtype=dtype).seconds
+        formed = fmt.plan(fmt.in_features, dtype=dtype).seconds
+        formed += steps * dense.plan(batch, dtype=dtype).seconds
+        return weight.to_dense() if formed < contracted else weight
+
+    def step(
+        self,
+        carry: Carry,
+        z: Shaped[Array, "*batch gated"],
+        recurrence: Weight | Array | None = None,
+    ) -> tuple[Carry, Array]:
+        """One time step from projected inputs.
+
+        Args:
+            carry: the state, as `initialize_carry` shapes it.
+            z: what `project` made of the inputs.
+            recurrence: what `recurrence` returned, if steps share it.
+
+        Returns:
+            The new carry and the output (the hidden state).
+        """
+        h = self.hidden(carry)
+        if recurrence is None:
+            recurrence = self.recurrence(h.size // max(h.shape[-1], 1), 1)
+        with jax.named_scope("hidden_to_hidden"):
+            if isinstance(recurrence, Weight):
+                u = apply(recurrence, h, precision=self.precision)
+            else:
+                u = jnp.matmul(h, recurrence, precision=self.precision)
+        return self.update(carry, z, u)
+
+    def __call__(self, carry: Carry, inputs: Array) -> tuple[Carry, Array]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One time step from inputs, as `nnx.RNN` calls it."""
+        return self.step(carry, self.project(inputs))
+
+    def initialize_carry(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None
+    ) -> Carry:
+        """A carry of zeros (or of `carry_init(key, shape, dtype)`) for inputs of that shape."""
+        shape = (*input_shape[:-1], self.hidden_features)
+        dtype = self.dtype or self.param_dtype
+        if carry_init is None:
+            return self.carry_of(jnp.zeros(shape, dtype))
+        return self.carry_of(*(carry_init(rngs(), shape, dtype) for _ in range(self.num_states)))
+
+    num_states: ClassVar[int] = 1
+
+    def carry_of(self, *states: Array) -> Carry:
+        """The carry made of its states; a single one is used for all."""
+        return states[0] if self.num_states == 1 else (states * self.num_states)[: self.num_states]
+
+    def hidden(self, carry: Carry) -> Array:
+        """The hidden state within a carry."""
+        return carry
+
+    def update(self, carry: Carry, z: Array, u: Array) -> tuple[Carry, Array]:
+        """The cell's equations: the new carry and the output from z and u."""
+        raise NotImplementedError
+
+
+class LSTMCell(RecurrentCell):
+    """Long short-term memory without peepholes; carry (c, h).
+
+    `i, f, g, o = split(z + u)`, `c' = sigmoid(f + 1) c + sigmoid(i) tanh(g)`,
+    `h' = sigmoid(o) tanh(c')`. Gate order i, f, g, o, as in PyTorch and in Flax. The forget
+    gate's 1 is the initial value of its bias, not a constant. Arguments: see `RecurrentCell`.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> from flax import nnx
+        >>> fmt = ht.HT((8, 10, 10, 9, 8), (4, 4, 2, 4, 2), leaf_rank=4, rank=5)
+        >>> cell = LSTMCell(57_600, 256, input=fmt, rngs=nnx.Rngs(0))
+        >>> cell.input.format.num_params
+        1245
+    """
+
+    gates = 4
+    num_states = 2
+
+    def __init__(self, in_features: int, hidden_features: int, **options: Any):
+        super().__init__(in_features, hidden_features, **options)
+        bias = (self.joint or self.input).bias
+        bias[...] = bias[...].at[hidden_features : 2 * hidden_features].set(1.0)
+
+    def hidden(self, carry: Carry) -> Array:
+        """The second entry of (c, h)."""
+        return carry[1]
+
+    def update(self, carry: Carry, z: Array, u: Array) -> tuple[Carry, Array]:
+        """See the class."""
+        c, _ = carry
+        i, f, g, o = jnp.split(z + u, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (c, h), h
+
+
+class GRUCell(RecurrentCell):
+    """Gated recurrent unit, reset-after; carry h.
+
+    `r = sigmoid(z_r + u_r)`, `s = sigmoid(z_s + u_s)`, `n = tanh(z_n + r (u_n + b))`,
+    `h' = (1 - s) n + s h`. Gate order r, s, n (PyTorch's r, z, n). Arguments: see
+    `RecurrentCell`.
+    """
+
+    gates = 3
+
+    def __init__(self, in_features: int, hidden_features: int, **options: Any):
+        super().__init__(in_features, hidden_features, **options)
+        self.candidate_bias = nnx.Param(jnp.zeros(hidden_features, self.param_dtype))
+
+    def update(self, carry: Carry, z: Array, u: Array) -> tuple[Carry, Array]:
+        """See the class."""
+        z_r, z_s, z_n = jnp.split(z, 3, axis=-1)
+        u_r, u_s, u_n = jnp.split(u, 3, axis=-1)
+        (bias,) = promote((self.candidate_bias[...],), z.dtype)
+        r, s = jax.nn.sigmoid(z_r + u_r), jax.nn.sigmoid(z_s + u_s)
+        n = jnp.tanh(z_n + r * (u_n + bias))
+        h = (1 - s) * n + s * carry
+        return h, h
+
+
+class SimpleCell(RecurrentCell):
+    """Elman's network, `h' = tanh(z + u)`; carry h. Arguments: see `RecurrentCell`."""
+
+    gates = 1
+
+    def update(self, carry: Carry, z: Array, u: Array) -> tuple[Carry, Array]:
+        """See the class."""
+        del carry
+        h = jnp.tanh(z + u)
+        return h, h
+
+
+def normalise(x: Array, dtype: Any, scale: float, offset: float) -> Array:
+    """Integers as floats, `x * scale + offset`.
+
+    The barrier keeps XLA:CPU from fusing the conversion into the matrix product, which then
+    runs at half its speed (experiments/bench.py --suite projection).
+    """
+    x = x.astype(dtype) * jnp.asarray(scale, dtype) + jnp.asarray(offset, dtype)
+    return jax.lax.optimization_barrier(x)

@@ -1,0 +1,157 @@
+"""Every check of a run that can be made before anything is trained or written.
+
+Each raises `UserError` with one line that quotes the offending value and names the remedy.
+"""
+
+import json
+import math
+import os
+import shutil
+import typing
+from pathlib import Path
+
+import jax
+
+from ht_jax.train.config import HARMLESS, TrainConfig, flatten, to_dict
+from ht_jax.train.errors import UserError
+
+_MARGIN = 64 * 2**20  # bytes for metrics, pictures and the file system's own needs
+_AT_LEAST_ONE = (
+    "steps",
+    "batch_size",
+    "eval_every",
+    "checkpoint_every",
+    "log_every",
+    "model.hidden",
+    "data.num_frames",
+)
+_AT_LEAST_ZERO = (
+    "seed",
+    "optimizer.warmup_steps",
+    "optimizer.clip_norm",
+    "optimizer.weight_decay",
+)
+
+
+def check(config: TrainConfig) -> None:
+    """Checks a configuration against itself, the devices and the workdir.
+
+    Args:
+        config: The configuration.
+
+    Raises:
+        UserError: If training could not start, or would mix two runs in one workdir.
+    """
+    check_values(config)
+    check_devices(config.batch_size, jax.device_count())
+    check_workdir(config.workdir)
+    check_same_run(config)
+
+
+def check_values(config: TrainConfig) -> None:
+    """Checks sizes, ranges and choices."""
+    _check_choices(config)
+    _check_lows(config)
+    rate, model = config.optimizer.learning_rate, config.model
+    if not 0 < rate < math.inf:
+        raise UserError(
+            f"optimizer.learning_rate is {rate}: pass a positive number, 0.001 for example"
+        )
+    if not 0 <= model.dropout < 1:
+        raise UserError(f"model.dropout is {model.dropout}: pass a share from 0 to just below 1")
+    if model.joint is not None and (model.input is not None or model.recurrent is not None):
+        raise UserError(
+            f"model.joint {model.joint} replaces both matrices: drop it, or drop model.input and "
+            "model.recurrent"
+        )
+
+
+def check_devices(batch_size: int, devices: int) -> None:
+    """Checks that the batch divides over the devices."""
+    if batch_size % devices:
+        near = max(batch_size // devices, 1) * devices
+        raise UserError(
+            f"batch_size {batch_size} does not divide over {devices} devices: pass --batch-size "
+            f"{near} or another multiple of {devices}"
+        )
+
+
+def check_workdir(workdir: Path) -> None:
+    """Checks that the workdir exists as a folder, or can be made, and can be written to."""
+    nearest = _nearest(workdir)
+    if not nearest.is_dir():
+        raise UserError(
+            f"workdir {workdir}: {nearest} is a file, not a folder: choose another --workdir"
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"workdir {workdir}: {nearest} is read-only: choose another --workdir")
+
+
+def check_disk(workdir: Path, state_bytes: int, copies: int) -> None:
+    """Checks that the disk holds the checkpoints.
+
+    Args:
+        workdir: Where the checkpoints go; it need not exist yet.
+        state_bytes: The size of one checkpoint.
+        copies: How many of them are on the disk at once, beyond those already there.
+    """
+    need = copies * state_bytes + _MARGIN
+    free = shutil.disk_usage(_nearest(workdir)).free
+    if free < need:
+        raise UserError(
+            f"workdir {workdir}: {free / 2**20:,.0f} MiB free, but the checkpoints need "
+            f"{need / 2**20:,.0f} MiB: free some space or choose another --workdir"
+        )
+
+
+def check_same_run(config: TrainConfig) -> None:
+    """Checks that the workdir is new or holds the same run; `HARMLESS` fields may differ."""
+    stored = _stored(config.workdir / "config.json")
+    if stored is None:
+        return
+    ours = dict(flatten(to_dict(config)))
+    for name in sorted((ours.keys() | stored.keys()) - HARMLESS):
+        mine, theirs = ours.get(name), stored.get(name)
+        if mine != theirs:
+            raise UserError(
+                f"workdir {config.workdir} holds a run with {name}={theirs!r}, not {mine!r}: "
+                f"choose another --workdir, or pass {_flag(name)} {theirs}"
+            )
+
+
+def _check_lows(config: TrainConfig) -> None:
+    fields = dict(flatten(to_dict(config)))
+    for names, low in ((_AT_LEAST_ONE, 1), (_AT_LEAST_ZERO, 0)):
+        for name in names:
+            if not low <= fields[name] < math.inf:
+                raise UserError(f"{name} is {fields[name]}: pass {_flag(name)} {low} or more")
+
+
+def _stored(path: Path) -> dict[str, object] | None:
+    if not path.exists():
+        return None
+    try:
+        return dict(flatten(json.loads(path.read_text())))
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} is not a configuration ({error}): choose another --workdir"
+        ) from error
+
+
+def _check_choices(config: TrainConfig) -> None:
+    for room, prefix in ((config, ""), (config.model, "model."), (config.optimizer, "optimizer.")):
+        for name, hint in typing.get_type_hints(type(room)).items():
+            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+            value = getattr(room, name)
+            if choices and value not in choices:
+                raise UserError(f"{prefix}{name} is {value!r}: choose one of {', '.join(choices)}")
+
+
+def _nearest(path: Path) -> Path:
+    # The nearest ancestor that exists: a path below a regular file stops at that file.
+    path = path.absolute()
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

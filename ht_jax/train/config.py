@@ -1,0 +1,171 @@
+"""What one training run is: a frozen dataclass, from which the command line is made.
+
+A configuration is plain data, weight formats included (as text), so that it is stored as JSON
+beside the run and two runs are compared field by field.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The recurrent classifier."""
+
+    cell: Literal["lstm", "gru", "simple"] = "lstm"
+    """Recurrent cell."""
+    hidden: int = 256
+    """Hidden features of the cell."""
+    input: str | None = None
+    """Format of the input-to-hidden matrix, as text; None keeps it dense."""
+    recurrent: str | None = None
+    """Format of the hidden-to-hidden matrix, as text; None keeps it dense."""
+    joint: str | None = None
+    """Format of both matrices together, as text; excludes the other two."""
+    dropout: float = 0.0
+    """Share of the features dropped before the classifier while training, in [0, 1)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The clips to learn from."""
+
+    name: str = "moving_digits"
+    """Data set."""
+    data_dir: Path | None = None
+    """Folder of the prepared data; None is the data set's own default."""
+    label: str = "direction"
+    """Which label of the clips to learn."""
+    num_frames: int = 6
+    """Frames of a clip."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with decoupled weight decay, clipped gradients and a schedule."""
+
+    learning_rate: float = 1e-2
+    """Peak learning rate."""
+    warmup_steps: int = 50
+    """Steps of linear warm-up; never more than half of the run."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Course of the learning rate after the warm-up; cosine ends at 0."""
+    clip_norm: float = 1.0
+    """Largest global norm of the gradient; 0 does not clip."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay; 0 is plain Adam."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """One training run; the same command on the same workdir resumes it."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    workdir: Path = Path("runs/default")
+    """Folder for checkpoints, metrics and the summary."""
+    steps: int = 800
+    """Optimizer steps."""
+    batch_size: int = 32
+    """Clips of a step, over all devices."""
+    seed: int = 0
+    """Seed of the weights, the order of the data and the dropout."""
+    parallel: Literal["pmap", "jit"] = "pmap"
+    """Data parallelism: pmap, or jit with sharded arrays; the losses are the same."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the computation; parameters and loss stay float32."""
+    eval_every: int = 100
+    """Steps between evaluations on the validation split."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints."""
+    log_every: int = 20
+    """Steps between lines of progress where the output is not a terminal."""
+    quiet: bool = False
+    """Show no progress, only the table at the end."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+# These change neither the parameters nor the reported accuracy, so they may differ on resume.
+# `steps` is not among them: the cosine schedule ends at it, so a longer run differs from its start.
+HARMLESS = frozenset(
+    {
+        "workdir",
+        "data.data_dir",
+        "eval_every",
+        "checkpoint_every",
+        "log_every",
+        "quiet",
+        "debug",
+    }
+)
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """Turns a configuration into plain data that JSON holds.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        Nested dicts of strings, numbers, booleans and None.
+
+    >>> to_dict(TrainConfig())["model"]["cell"]
+    'lstm'
+    """
+    return _plain(dataclasses.asdict(config))
+
+
+def from_dict(stored: Mapping[str, Any]) -> TrainConfig:
+    """Reads a configuration back from what `to_dict` gave.
+
+    Args:
+        stored: The plain data.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        TypeError: If a field is unknown.
+
+    >>> from_dict(to_dict(TrainConfig(steps=7))).steps
+    7
+    """
+    data = dict(stored["data"])
+    data["data_dir"] = None if data["data_dir"] is None else Path(data["data_dir"])
+    rooms = {
+        "model": ModelConfig(**stored["model"]),
+        "data": DataConfig(**data),
+        "optimizer": OptimizerConfig(**stored["optimizer"]),
+        "workdir": Path(stored["workdir"]),
+    }
+    return TrainConfig(**{**stored, **rooms})
+
+
+def flatten(stored: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the fields of a plain configuration by their dotted names.
+
+    Args:
+        stored: What `to_dict` gave.
+        prefix: Put before every name.
+
+    Yields:
+        Pairs of a name, as the command line spells it, and a value.
+
+    >>> dict(flatten({"model": {"cell": "gru"}, "steps": 3}))
+    {'model.cell': 'gru', 'steps': 3}
+    """
+    for name, value in stored.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,210 @@
+"""The training loop: step, evaluate, checkpoint, report; the same call again resumes.
+
+Validation is evaluated along the way, the test split once, with the final parameters.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from ht_jax.train.check import check, check_disk
+from ht_jax.train.checkpoint import KEEP, Checkpoints
+from ht_jax.train.clock import Clock
+from ht_jax.train.config import TrainConfig, to_dict
+from ht_jax.train.curve import plot_curve
+from ht_jax.train.evaluation import Evaluation, evaluate
+from ht_jax.train.files import write_json
+from ht_jax.train.metrics import MetricsFile, read_metrics
+from ht_jax.train.optimizer import make_optimizer
+from ht_jax.train.parallel import Parallel, make_parallel
+from ht_jax.train.progress import make_progress
+from ht_jax.train.record import Recorder
+from ht_jax.train.report import Summary, read_summary, summarize, write_summary
+from ht_jax.train.step import TrainState, init_state, make_eval_step, make_train_step, split_model
+from ht_jax.train.table import print_summary
+from ht_jax.train.task import Task, build_task, parse_formats
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Learner:
+    """A task made ready for the devices: the compiled steps and the state before the first.
+
+    Args:
+        config: The configuration.
+        task: What is learned.
+        parallel: How batches reach the devices.
+        train_step: `(state, batch) -> (state, metrics)`.
+        eval_step: `(params, batch) -> sums`.
+        state: The initial state, on the devices.
+    """
+
+    config: TrainConfig
+    task: Task
+    parallel: Parallel
+    train_step: Callable[..., Any]
+    eval_step: Callable[..., Any]
+    state: TrainState
+
+    def evaluate(self, state: TrainState, split: str) -> Evaluation:
+        """Evaluates a state on one split."""
+        batches = map(self.parallel.shard, self.task.eval_batches(split))
+        return evaluate(self.eval_step, state["params"], batches, self.task.class_names)
+
+
+def train(config: TrainConfig, task: Task | None = None) -> Summary:
+    """Trains, or resumes, or repeats the report of a run that is finished.
+
+    Args:
+        config: The configuration; its workdir decides which of the three it is.
+        task: What to learn; built from the configuration unless given.
+
+    Returns:
+        The summary, which also lies in the workdir.
+
+    Raises:
+        UserError: If a value in the configuration cannot be used.
+    """
+    check(config)
+    if task is None:
+        parse_formats(config.model)
+    summary = read_summary(config.workdir / "summary.json")
+    if summary is not None:
+        _say(f"{config.workdir} holds this run, finished after {summary.steps} steps")
+    else:
+        summary = _run(make_learner(config, task or build_task(config)))
+    if _chief():
+        print_summary(summary, title=str(config.workdir))
+    return summary
+
+
+def make_learner(config: TrainConfig, task: Task) -> Learner:
+    """Compiles nothing yet, but fixes how a task will be learned.
+
+    Args:
+        config: The configuration.
+        task: What is learned.
+
+    Returns:
+        The learner.
+    """
+    parallel = make_parallel(config.parallel)
+    apply, params = split_model(task.model)
+    optimizer = make_optimizer(config.optimizer, config.steps)
+    train_step = make_train_step(apply, optimizer, config.seed, parallel.axis)
+    return Learner(
+        config,
+        task,
+        parallel,
+        parallel.compile_train(train_step),
+        parallel.compile_eval(make_eval_step(apply, parallel.axis)),
+        parallel.replicate(init_state(params, optimizer)),
+    )
+
+
+def _run(learner: Learner) -> Summary:
+    config, workdir = learner.config, learner.config.workdir
+    _open_workdir(learner)
+    with Checkpoints(workdir) as checkpoints:
+        state, clock = _restore(learner, checkpoints)
+        start = int(state["step"])
+        frames = config.batch_size * learner.task.clip_shape[0]
+        with (
+            MetricsFile(workdir / "metrics.jsonl", start, writes=_chief()) as file,
+            _progress(config, start) as progress,
+        ):
+            recorder = Recorder(file, progress, clock, frames)
+            state = _fit(learner, state, recorder, checkpoints)
+            results = _results(learner, state, recorder)
+    summary = summarize(config, learner.task, clock, results)
+    if _chief():
+        plot_curve(workdir / "curve.png", read_metrics(workdir / "metrics.jsonl"), workdir.name)
+        write_summary(workdir / "summary.json", summary)
+    return summary
+
+
+def _fit(
+    learner: Learner, state: TrainState, recorder: Recorder, checkpoints: Checkpoints
+) -> TrainState:
+    config, clock, start = learner.config, recorder.clock, int(state["step"])
+    batches = learner.task.train_batches(start)
+    clock.start()
+    for step in range(start + 1, config.steps + 1):
+        state, metrics = learner.train_step(state, learner.parallel.shard(next(batches)))
+        recorder.step(step, metrics)
+        if step == start + 1:
+            jax.block_until_ready(state)
+            clock.compiled()
+        else:
+            clock.tick()
+        _pause(learner, step, state, recorder, checkpoints)
+    return state
+
+
+def _pause(
+    learner: Learner, step: int, state: TrainState, recorder: Recorder, checkpoints: Checkpoints
+) -> None:
+    config, last = learner.config, step == learner.config.steps
+    evaluates = step % config.eval_every == 0 and not last  # the final evaluation reports too
+    saves = step % config.checkpoint_every == 0 or last
+    if not (evaluates or saves):
+        return
+    # All metrics up to here are on the disk before the checkpoint is: resuming loses none.
+    recorder.catch_up()
+    recorder.clock.lap()
+    if evaluates:
+        recorder.evaluation(step, "validation", learner.evaluate(state, "validation"))
+    if saves:
+        checkpoints.save(state, recorder.clock.reading())
+    recorder.clock.start()
+
+
+def _results(learner: Learner, state: TrainState, recorder: Recorder) -> dict[str, float]:
+    validation, test = (learner.evaluate(state, split) for split in ("validation", "test"))
+    recorder.evaluation(learner.config.steps, "validation", validation)
+    recorder.evaluation(learner.config.steps, "test", test)
+    return {
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss,
+        "validation_accuracy": validation.accuracy,
+    }
+
+
+def _restore(learner: Learner, checkpoints: Checkpoints) -> tuple[TrainState, Clock]:
+    restored = checkpoints.restore(learner.state)
+    if restored is None:
+        return learner.state, Clock()
+    state, reading = restored
+    if not learner.config.quiet:
+        _say(f"resuming {learner.config.workdir} from step {int(state['step'])}")
+    return learner.parallel.replicate(state), Clock(**reading)
+
+
+def _open_workdir(learner: Learner) -> None:
+    config, path = learner.config, learner.config.workdir / "config.json"
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(learner.state))
+    # A new run comes to hold the kept checkpoints and the one being written; an old one has them.
+    check_disk(config.workdir, state_bytes, copies=1 if path.exists() else KEEP + 1)
+    config.workdir.mkdir(parents=True, exist_ok=True)
+    if _chief():
+        write_json(path, to_dict(config))
+
+
+def _progress(config: TrainConfig, start: int) -> Any:
+    return make_progress(
+        steps=config.steps,
+        start=start,
+        every=config.log_every,
+        quiet=config.quiet,
+        speaks=_chief(),
+    )
+
+
+def _say(text: str) -> None:
+    if _chief():
+        print(text, flush=True)
+
+
+def _chief() -> bool:
+    return jax.process_index() == 0

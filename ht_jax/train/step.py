@@ -1,0 +1,134 @@
+"""One training step and one evaluation step, as pure functions of a state that is a plain dict.
+
+Under an axis name the batch is one device's share and the means and sums run over that axis (pmap);
+without one it is the whole batch and XLA shards it (jit). Both compute the same numbers.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, PRNGKeyArray
+
+Params: TypeAlias = dict[str, Any]
+TrainState: TypeAlias = dict[str, Any]  # {"params": ..., "opt_state": ..., "step": int32 ()}
+Batch: TypeAlias = Mapping[str, Array]  # {"frames": uint8, "label": int32[, "mask": bool]}
+Apply: TypeAlias = Callable[..., Array]
+
+
+def split_model(model: nnx.Module) -> tuple[Apply, Params]:
+    """Splits a module into a pure function and its parameters.
+
+    Args:
+        model: A module with the call `model(frames, *, rngs=None) -> logits`.
+
+    Returns:
+        `apply(params, frames, key=None) -> logits`, where a key turns dropout on, and the
+        parameters as a pure dict. Merging inside the step costs nothing once compiled, and dispatch
+        is far cheaper than nnx.jit with many small cores.
+    """
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def apply(params: Params, frames: Array, key: PRNGKeyArray | None = None) -> Array:
+        module = nnx.merge(graphdef, params, rest)
+        if key is None:
+            module.eval()
+            return module(frames)
+        module.train()
+        return module(frames, rngs=nnx.Rngs(dropout=key))
+
+    return apply, nnx.to_pure_dict(params)
+
+
+def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """Builds the state before the first step.
+
+    Args:
+        params: The initial parameters.
+        optimizer: The optimizer.
+
+    Returns:
+        The state.
+    """
+    return {
+        "params": params,
+        "opt_state": optimizer.init(params),
+        "step": jnp.zeros((), jnp.int32),
+    }
+
+
+def make_train_step(
+    apply: Apply, optimizer: optax.GradientTransformation, seed: int, axis: str | None = None
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    """Builds the training step.
+
+    Args:
+        apply: The model's pure function.
+        optimizer: The optimizer.
+        seed: Seed of the dropout; the key of a step depends on it and the step alone, so that a
+            resumed run draws what an undisturbed one would. Under an axis every device draws its
+            own, so with dropout pmap and jit agree only in distribution.
+        axis: The axis over devices, if any.
+
+    Returns:
+        `train_step(state, batch) -> (state, metrics)` with loss, accuracy and grad_norm (before
+        clipping), each a float32 scalar.
+    """
+
+    def loss_fn(params: Params, batch: Batch, key: PRNGKeyArray) -> tuple[Array, Array]:
+        logits = apply(params, batch["frames"], key).astype(jnp.float32)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
+        return loss, jnp.mean(logits.argmax(-1) == batch["label"], dtype=jnp.float32)
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        key = _dropout_key(seed, state["step"], axis)
+        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, accuracy), grads = _mean(value_and_grad(state["params"], batch, key), axis)
+        # Optax mixes floats with integer counts, which strict dtype promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
+        params = optax.apply_updates(state["params"], updates)
+        metrics = {"loss": loss, "accuracy": accuracy, "grad_norm": optax.tree.norm(grads)}
+        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}, metrics
+
+    return train_step
+
+
+def make_eval_step(
+    apply: Apply, axis: str | None = None
+) -> Callable[[Params, Batch], dict[str, Array]]:
+    """Builds the evaluation step.
+
+    Args:
+        apply: The model's pure function.
+        axis: The axis over devices, if any.
+
+    Returns:
+        `eval_step(params, batch) -> sums` over the examples that the mask keeps: "loss",
+        float32 (), and "confusion", int32 (classes, classes), true class by predicted class. The
+        counts are integers, so accuracy is exact whatever the padding and the number of devices.
+    """
+
+    def eval_step(params: Params, batch: Batch) -> dict[str, Array]:
+        logits = apply(params, batch["frames"]).astype(jnp.float32)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        classes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
+        true = (classes == batch["label"][:, None]) & batch["mask"][:, None]
+        predicted = classes == logits.argmax(-1)[:, None]
+        confusion = true.astype(jnp.int32).T @ predicted.astype(jnp.int32)
+        sums = {"loss": jnp.where(batch["mask"], losses, 0).sum(), "confusion": confusion}
+        return jax.lax.psum(sums, axis) if axis else sums
+
+    return eval_step
+
+
+def _mean(tree: Any, axis: str | None) -> Any:
+    return jax.lax.pmean(tree, axis) if axis else tree
+
+
+def _dropout_key(seed: int, step: Array, axis: str | None) -> PRNGKeyArray:
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.random.fold_in(key, jax.lax.axis_index(axis)) if axis else key

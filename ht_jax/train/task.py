@@ -1,0 +1,117 @@
+"""What a run learns: a model and the batches to learn it from, behind one small face.
+
+`build_task` makes it from a configuration; anyone may hand `train` a task of their own.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ht_jax.train.config import ModelConfig, TrainConfig
+from ht_jax.train.counts import Counts, count_matrices, count_params
+from ht_jax.train.errors import UserError
+from ht_jax.train.step import Batch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """A model and its data.
+
+    Args:
+        model: A module with the call `model(frames, *, rngs=None) -> logits`.
+        train_batches: From a number of steps done to the batches that follow, without end; each
+            holds this process' share of "frames" and "label".
+        eval_batches: From the name of a split to its batches, every example once; each holds a
+            "mask" too, False for padding.
+        class_names: The names of the classes.
+        clip_shape: Frames, height, width and channels of a clip.
+        counts: How many numbers the model holds.
+    """
+
+    model: nnx.Module
+    train_batches: Callable[[int], Iterator[Batch]]
+    eval_batches: Callable[[str], Iterable[Batch]]
+    class_names: tuple[str, ...]
+    clip_shape: tuple[int, ...]
+    counts: Counts
+
+
+def build_task(config: TrainConfig) -> Task:
+    """Loads the data and builds the model of a configuration.
+
+    Args:
+        config: The configuration.
+
+    Returns:
+        The task.
+
+    Raises:
+        UserError: If the data or the model refuses a value.
+    """
+    from ht_jax import data as clips
+
+    chosen = config.data
+    share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    try:
+        data = clips.load(
+            chosen.name, chosen.data_dir, label=chosen.label, num_frames=chosen.num_frames
+        )
+        model, counts = _build_model(config, tuple(data.clip_shape), len(data.class_names))
+    except ValueError as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+    def train_batches(start_step: int) -> Iterator[Batch]:
+        sizes = {"batch_size": config.batch_size, "start_step": start_step}
+        return clips.train_batches(data, seed=config.seed, **sizes, **share)
+
+    def eval_batches(split: str) -> Iterable[Batch]:
+        return clips.eval_batches(data, split, batch_size=config.batch_size, **share)
+
+    names, shape = tuple(data.class_names), tuple(data.clip_shape)
+    return Task(model, train_batches, eval_batches, names, shape, counts)
+
+
+def parse_formats(config: ModelConfig) -> dict[str, object]:
+    """Reads the formats of a model; those that are None are left out.
+
+    Args:
+        config: The model's settings.
+
+    Returns:
+        Formats by "input", "recurrent" and "joint".
+
+    Raises:
+        UserError: If a text is not a format.
+    """
+    from ht_jax.formats import parse_format
+
+    formats = {}
+    for name in ("input", "recurrent", "joint"):
+        text = getattr(config, name)
+        try:
+            formats |= {} if text is None else {name: parse_format(text)}
+        except ValueError as error:
+            raise UserError(f"model.{name} {text!r}: {error}") from error
+    return formats
+
+
+def _build_model(
+    config: TrainConfig, clip_shape: tuple[int, ...], num_classes: int
+) -> tuple[nnx.Module, Counts]:
+    from ht_jax import nn
+    from ht_jax.models import VideoClassifier
+
+    features, hidden = math.prod(clip_shape[1:]), config.model.hidden
+    cells = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "simple": nn.SimpleCell}
+    formats, rngs = parse_formats(config.model), nnx.Rngs(config.seed)
+    dtype = jnp.dtype(config.dtype)
+    cell = cells[config.model.cell](features, hidden, **formats, dtype=dtype, rngs=rngs)
+    model = VideoClassifier(
+        nn.RNN(cell), num_classes, dropout=config.model.dropout, dtype=dtype, rngs=rngs
+    )
+    stored, dense = count_matrices(config.model.cell, features, hidden, **formats)
+    return model, Counts(count_params(model), stored, dense)
