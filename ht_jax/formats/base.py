@@ -154,7 +154,7 @@ class Format(abc.ABC):
         """`y` without the outputs that the network's modes have too many, gate by gate."""
         if y.shape[-1] == self.out_features:
             return y
-        y = y.reshape(*y.shape[:-1], self.gates, -1)
+        y = y.reshape(*y.shape[:-1], self.gates, y.shape[-1] // self.gates)
         y = y[..., : self.out_features // self.gates]
         return y.reshape(*y.shape[:-2], self.out_features)
 

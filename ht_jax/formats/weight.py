@@ -7,6 +7,7 @@ the format's network and nothing else, so it serves every format alike.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import jax
@@ -91,7 +92,7 @@ def apply(
         raise ValueError(
             f"x has shape {x.shape}: its last axis must be in_features {fmt.in_features} of {fmt}"
         )
-    rows = x.reshape(-1, fmt.in_features)
+    rows = x.reshape(math.prod(x.shape[:-1]), fmt.in_features)
     schedule = schedule or fmt.plan(rows.shape[0], dtype=rows.dtype, mode=mode)
     with jax.named_scope(type(fmt).__name__):
         y = schedules.run(schedule, weight.cores, fmt.pad_inputs(rows), precision=precision)

@@ -1,0 +1,182 @@
+"""Cells in every format and place against the dense equations, written out in NumPy."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import ht_jax as ht
+
+I, H, T, B = 54, 12, 4, 3
+CELLS = {"lstm": ht.nn.LSTMCell, "gru": ht.nn.GRUCell, "simple": ht.nn.SimpleCell}
+PLACES = ("none", "input", "recurrent", "input+recurrent", "joint")
+
+
+def formats(place):
+    """The formats of a cell; those of the input and of [x; h] are padded."""
+    chosen = {
+        "input": ht.HT((4, 7, 2), (2, 3, 2), rank=3),
+        "recurrent": ht.HT((4, 3), (2, 6), rank=2),
+        "joint": ht.HT((7, 5, 2), (2, 3, 2), rank=3),
+    }
+    return {name: chosen[name] for name in place.split("+") if name in chosen}
+
+
+@functools.cache
+def made(kind, place):
+    """A cell in float64 with inputs, its dense kernels and its bias."""
+    cell = CELLS[kind](I, H, **formats(place), param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(1), (B, T, I), jnp.float64)
+    graph, params = nnx.split(cell)
+    return graph, params, x
+
+
+def dense(graph, params):
+    """The kernels (I, G), (H, G) and the bias, from the whole joint kernel where there is one."""
+    cell = nnx.merge(graph, params)
+    if cell.joint is not None:
+        kernel = np.asarray(cell.joint.weight.to_dense())
+        return kernel[:I], kernel[I:], np.asarray(cell.joint.bias[...])
+    kernels = (cell.input.weight.to_dense(), cell.recurrent.weight.to_dense())
+    return *map(np.asarray, kernels), np.asarray(cell.input.bias[...])
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def by_hand(kind, w, u, bias, x, candidate_bias=0.0):
+    """All outputs (B, T, H), one frame after the other."""
+    h = c = np.zeros((x.shape[0], H))
+    outputs = []
+    for t in range(x.shape[1]):
+        a, b = x[:, t] @ w + bias, h @ u
+        if kind == "lstm":
+            i, f, g, o = np.split(a + b, 4, -1)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+        elif kind == "gru":
+            (ar, as_, an), (br, bs, bn) = np.split(a, 3, -1), np.split(b, 3, -1)
+            r, s = sigmoid(ar + br), sigmoid(as_ + bs)
+            h = (1 - s) * np.tanh(an + r * (bn + candidate_bias)) + s * h
+        else:
+            h = np.tanh(a + b)
+        outputs.append(h)
+    return np.stack(outputs, 1)
+
+
+kinds = pytest.mark.parametrize("kind", CELLS)
+places = pytest.mark.parametrize("place", PLACES)
+
+
+@functools.cache
+def outputs_of(graph):
+    return jax.jit(lambda params, x: ht.nn.RNN(nnx.merge(graph, params))(x))
+
+
+@kinds
+@places
+def test_outputs_equal_the_dense_equations(kind, place):
+    graph, params, x = made(kind, place)
+    wanted = by_hand(kind, *dense(graph, params), np.asarray(x))
+    np.testing.assert_allclose(outputs_of(graph)(params, x), wanted, atol=1e-12, rtol=1e-10)
+
+
+@kinds
+@places
+def test_gradients_equal_finite_differences_of_the_dense_equations(kind, place):
+    graph, params, x = made(kind, place)
+    rng = np.random.default_rng(0)
+    towards = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape)), params)
+    target = rng.normal(size=(B, T, H))
+
+    gradient = jax.grad(lambda p: jnp.vdot(outputs_of(graph)(p, x), target))(params)
+    slope = sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, towards))))
+
+    def loss(step):
+        moved = jax.tree.map(lambda p, d: p + step * d, params, towards)
+        extra = np.asarray(moved["candidate_bias"][...]) if kind == "gru" else 0.0
+        return np.vdot(by_hand(kind, *dense(graph, moved), np.asarray(x), extra), target)
+
+    e = 1e-4  # a five-point rule: its error is of order e^4
+    numeric = (8 * (loss(e) - loss(-e)) - (loss(2 * e) - loss(-2 * e))) / (12 * e)
+    assert slope == pytest.approx(numeric, rel=1e-7)
+
+
+@kinds
+@pytest.mark.parametrize("place", ["none", "joint"])
+def test_one_step_after_the_other_equals_the_layer(kind, place):
+    graph, params, x = made(kind, place)
+    cell = nnx.merge(graph, params)
+    theirs = nnx.RNN(cell, rngs=False)(x, initial_carry=cell.initialize_carry((B, I)))
+    np.testing.assert_allclose(outputs_of(graph)(params, x), theirs, atol=1e-12)
+
+
+@kinds
+@places
+def test_initial_gates_have_the_dense_variance_for_100_seeds(kind, place):
+    x = jax.random.normal(jax.random.key(1), (4096, I), jnp.float32)
+    h = jax.random.normal(jax.random.key(2), (4096, H), jnp.float32)
+
+    def rms(seed, places):
+        cell = CELLS[kind](I, H, **places, rngs=nnx.Rngs(params=seed))
+        z = cell.project(x) + ht.apply(cell.recurrent_weight(), h)
+        bias = (cell.joint or cell.input).bias[...]
+        return jnp.sqrt(jnp.mean(jnp.square(z - bias)))
+
+    seeds = jax.random.split(jax.random.key(3), 100)
+    ours = np.asarray(jax.jit(jax.vmap(lambda s: rms(s, formats(place))))(seeds))
+    assert np.all(np.abs(ours / np.sqrt(2) - 1) < 0.05), (ours.min(), ours.max())
+
+
+def test_forget_bias_starts_at_one():
+    graph, params, _ = made("lstm", "joint")
+    bias = nnx.merge(graph, params).joint.bias[...]
+    np.testing.assert_array_equal(bias, np.repeat([0.0, 1.0, 0.0, 0.0], H))
+
+
+def test_joint_is_one_tensor_over_inputs_and_hidden_state():
+    fmt = ht.HT((9, 10, 10, 9, 8), (4, 4, 2, 4, 2), leaf_rank=4, rank=5)
+    cell = nnx.eval_shape(lambda: ht.nn.LSTMCell(57_600, 256, joint=fmt, rngs=nnx.Rngs(0)))
+    sizes = {core.size for core in cell.joint.cores.values()}
+    assert sum(core.size for core in cell.joint.cores.values()) == 1309, sizes
+    assert cell.joint.format.restrict(0, 57_600).in_modes == (8, 10, 10, 9, 8)
+    assert cell.joint.format.restrict(57_600, 57_856).in_modes == (1, 1, 4, 9, 8)
+
+
+def test_integer_inputs_are_normalised():
+    graph, params, _ = made("lstm", "input")
+    cell = nnx.merge(graph, params)
+    x = np.random.default_rng(0).integers(0, 256, (B, I), np.uint8)
+    wanted = cell.project(jnp.asarray(x / 127.5 - 1.0))
+    got = cell.project(jnp.asarray(x), scale=1 / 127.5, offset=-1.0)
+    np.testing.assert_allclose(got, wanted, atol=1e-12)
+
+
+def test_bfloat16_computation_keeps_float32_parameters():
+    cell = ht.nn.LSTMCell(I, H, **formats("input"), dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    y = ht.nn.RNN(cell)(jnp.ones((B, T, I), jnp.float32))
+    assert y.dtype == jnp.bfloat16
+    assert {p.dtype for p in jax.tree.leaves(nnx.state(cell))} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+    ("place", "fmt", "says"),
+    [
+        ("input", ht.HT((4, 7), (2, 6), rank=2), "input: in_modes .* multiply to 28"),
+        ("recurrent", ht.HT((4, 3), (2, 2), rank=2), "recurrent: out_modes .* multiply to 4"),
+        ("joint", ht.HT((8, 8), (2, 6), rank=2), "joint: in_modes .* below in_features 66"),
+        ("input", ht.Dense(I, H + 1), "not of size"),
+    ],
+)
+def test_a_format_that_does_not_fit_is_named(place, fmt, says):
+    with pytest.raises(ValueError, match=says):
+        ht.nn.LSTMCell(I, H, **{place: fmt}, rngs=nnx.Rngs(0))
+
+
+def test_joint_stands_alone():
+    with pytest.raises(ValueError, match="give it alone"):
+        ht.nn.LSTMCell(I, H, **formats("input+joint"), rngs=nnx.Rngs(0))
