@@ -11,9 +11,9 @@ from ht_jax.train import ModelConfig, OptimizerConfig, TrainConfig
 DEFAULT = "fdht_lstm"
 
 
-def _preset(name: str, learning_rate: float = 1e-2, **formats: str) -> TrainConfig:
+def _preset(name: str, model: ModelConfig, learning_rate: float = 1e-2) -> TrainConfig:
     return TrainConfig(
-        model=ModelConfig(**formats),
+        model=model,
         optimizer=OptimizerConfig(learning_rate=learning_rate),
         workdir=Path("runs") / name,
     )
@@ -24,15 +24,24 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
         "FDHT-LSTM: one HT tensor for the input-to-hidden and the hidden-to-hidden matrix.",
         _preset(
             "fdht_lstm",
-            joint="HT(in_modes=(9, 10, 10, 9, 8), out_modes=(4, 4, 2, 4, 2), leaf_rank=4, rank=5)",
+            ModelConfig(
+                joint="HT(in_modes=(9, 10, 10, 9, 8), out_modes=(4, 4, 2, 4, 2), "
+                "leaf_rank=4, rank=5)"
+            ),
         ),
     ),
     "ht_lstm": (
         "HT-LSTM: an HT tensor for the input-to-hidden matrix.",
         _preset(
             "ht_lstm",
-            input="HT(in_modes=(8, 10, 10, 9, 8), out_modes=(4, 4, 2, 4, 2), leaf_rank=4, rank=5)",
+            ModelConfig(
+                input="HT(in_modes=(8, 10, 10, 9, 8), out_modes=(4, 4, 2, 4, 2), "
+                "leaf_rank=4, rank=5)"
+            ),
         ),
     ),
-    "lstm": ("LSTM: dense matrices, the baseline.", _preset("lstm", learning_rate=1e-3)),
+    "lstm": (
+        "LSTM: dense matrices, the baseline.",
+        _preset("lstm", ModelConfig(), learning_rate=1e-3),
+    ),
 }

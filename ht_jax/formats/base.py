@@ -83,13 +83,7 @@ class Format(abc.ABC):
         """Numbers of the dense kernel for each number held here."""
         return self.in_features * self.out_features / self.num_params
 
-    def init(
-        self,
-        key: jax.Array,
-        dtype: Any = jnp.float32,
-        *,
-        fan_in: Sequence[int] | None = None,
-    ) -> Weight:
+    def init(self, key: jax.Array, dtype: Any = jnp.float32) -> Weight:
         """Draws Gaussian cores and rescales them to the Frobenius norm of a dense layer.
 
         The norm is the realised one, contracted from the drawn cores: of a few cores the
@@ -99,17 +93,8 @@ class Format(abc.ABC):
         Args:
             key: a PRNG key.
             dtype: of the cores.
-            fan_in: the inputs are several vectors side by side, of these lengths, each with
-                a dense layer of its own whose outputs are added. Where slabs of the first
-                input mode belong to one of them alone, each gets the norm of its own layer.
-
-        Raises:
-            ValueError: `fan_in` does not add up to in_features.
         """
-        fan_in = (self.in_features,) if fan_in is None else tuple(fan_in)
-        if sum(fan_in) != self.in_features or min(fan_in) < 1:
-            raise ValueError(f"fan_in {fan_in} must add up to in_features {self.in_features}")
-        return _init(self, key, jnp.dtype(dtype), fan_in)
+        return _init(self, key, jnp.dtype(dtype))
 
     def from_dense(
         self,
@@ -320,53 +305,23 @@ def check_covers(modes_name: str, modes: tuple[int, ...], name: str, features: i
         )
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2, 3))
-def _init(fmt: Format, key: jax.Array, dtype: Any, fan_in: tuple[int, ...]) -> Weight:
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _init(fmt: Format, key: jax.Array, dtype: Any) -> Weight:
     wide = jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
-    weight = _draw(fmt, key, wide, variance=len(fan_in) * fmt.out_features)
-    stops = np.cumsum(fan_in).tolist()
-    norms = [
-        squared_norm(weight.restrict(stop - n, stop) if len(fan_in) > 1 else weight)
-        for n, stop in zip(fan_in, stops)
-    ]
-    weight = _scale_slabs(weight, stops, [jnp.sqrt(fmt.out_features / n) for n in norms])
-    return weight.astype(dtype)
+    weight = _draw(fmt, key, wide)
+    # The factor is near 1; every core takes an equal share of it.
+    share = (fmt.out_features / squared_norm(weight)) ** (0.5 / len(weight.cores))
+    return jax.tree.map(lambda core: (core * share).astype(dtype), weight)
 
 
-def _draw(fmt: Format, key: jax.Array, dtype: Any, variance: float) -> Weight:
-    """Gaussian cores, equally scaled, whose kernel has the expected squared norm `variance`."""
+def _draw(fmt: Format, key: jax.Array, dtype: Any) -> Weight:
+    """Gaussian cores, equally scaled, whose kernel has an expected squared norm of its columns."""
     net = fmt.network()
     terms = sum(math.log(size) for _, size in net.sizes)
-    scale = math.exp((math.log(variance) - terms) / (2 * len(net.cores)))
+    scale = math.exp((math.log(net.out_size) - terms) / (2 * len(net.cores)))
     # One draw for all cores: each draw of its own would add half a second of compilation.
     drawn = scale * jax.random.normal(key, (net.num_params,), dtype)
     shapes = {name: net.shape(name) for name, _ in net.cores}
     ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
     parts = jnp.split(drawn, ends[:-1])
     return Weight({n: part.reshape(s) for part, (n, s) in zip(parts, shapes.items())}, fmt)
-
-
-def _scale_slabs(weight: Weight, stops: list[int], factors: list[Array]) -> Weight:
-    """Scales the row blocks that end at `stops`, each by its factor.
-
-    A block that shares a slab of the first input index with another cannot have a factor of
-    its own: then all get one, which keeps the sum of their squared norms.
-    """
-    net = weight.format.network()
-    index, slab = net.inputs[0], net.in_size // net.size[net.inputs[0]]
-    carriers = [name for name, indices in net.cores if index in indices]
-    if len(stops) == 1 or len(carriers) > 1 or any(stop % slab for stop in stops[:-1]):
-        common = jnp.sqrt(len(factors) / sum(1 / f**2 for f in factors))
-        return _scale_all(weight, common)
-    ends = [stop // slab for stop in stops[:-1]] + [net.size[index]]
-    repeats = np.diff([0, *ends])
-    factor = jnp.concatenate([jnp.full(n, f) for n, f in zip(repeats, factors)])
-    shape = [-1 if i == index else 1 for i in net.indices[carriers[0]]]
-    cores = {**weight.cores, carriers[0]: weight.cores[carriers[0]] * factor.reshape(shape)}
-    return Weight(cores, weight.format)
-
-
-def _scale_all(weight: Weight, factor: Array) -> Weight:
-    """Scales the kernel by `factor`, shared evenly by all cores."""
-    share = factor ** (1 / len(weight.cores))
-    return jax.tree.map(lambda core: core * share, weight)

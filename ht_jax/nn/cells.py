@@ -66,7 +66,7 @@ class RecurrentCell(nnx.RNNCellBase):
         if input is not None or recurrent is not None:
             raise ValueError(f"joint={joint} replaces both matrices: give it alone")
         fmt = self._gated("joint", joint, in_features + hidden_features)
-        self.joint = TensorDense(fmt, fan_in=(in_features, hidden_features), **options)
+        self.joint = TensorDense(fmt, **options)
 
     def _gated(self, place: str, fmt: Format | None, in_features: int) -> Format:
         """The format of one matrix for all gates, padded to the sizes of the cell."""

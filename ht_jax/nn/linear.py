@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,7 +24,6 @@ class TensorDense(nnx.Module):
         dtype: of the computation; by default that of the arguments and parameters.
         param_dtype: of the parameters.
         precision: of the matrix products, as in `jax.lax.dot_general`.
-        fan_in: see `Format.init`.
         rngs: the stream `params` is drawn from.
 
     Example:
@@ -44,10 +42,9 @@ class TensorDense(nnx.Module):
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         precision: jax.lax.PrecisionLike = None,
-        fan_in: Sequence[int] | None = None,
         rngs: nnx.Rngs,
     ):
-        weight = fmt.init(rngs.params(), param_dtype, fan_in=fan_in)
+        weight = fmt.init(rngs.params(), param_dtype)
         self.format = fmt
         self.cores = nnx.data({name: nnx.Param(core) for name, core in weight.cores.items()})
         bias = nnx.Param(jnp.zeros(fmt.out_features, param_dtype)) if use_bias else None

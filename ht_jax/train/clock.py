@@ -23,6 +23,7 @@ class Clock:
     _started: float = dataclasses.field(default=0.0, repr=False)
     _ticked: float = dataclasses.field(default=0.0, repr=False)
     _running: int = dataclasses.field(default=0, repr=False)
+    _compiled: bool = dataclasses.field(default=False, repr=False)
 
     def __post_init__(self):
         self.start()
@@ -33,12 +34,13 @@ class Clock:
         self._ticked = self._started
 
     def tick(self) -> None:
-        """Counts one step."""
-        self._running, self._ticked = self._running + 1, time.perf_counter()
+        """Counts one step that the device has finished; the one that compiles is not counted."""
+        if self._compiled:
+            self._running, self._ticked = self._running + 1, time.perf_counter()
 
     def compiled(self) -> None:
         """Books the time since the start as compilation and starts anew."""
-        self.compile_seconds += self._elapsed()
+        self.compile_seconds, self._compiled = self.compile_seconds + self._elapsed(), True
         self.start()
 
     def lap(self) -> None:

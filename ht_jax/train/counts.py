@@ -6,25 +6,13 @@ one of them or for both.
 
 import dataclasses
 import math
-from typing import Protocol
+from collections.abc import Collection
+from typing import Any
 
 import jax
 from flax import nnx
 
-_GATES = {"lstm": 4, "gru": 3, "simple": 1}
-
-
-class Format(Protocol):
-    """What is asked of a weight format here."""
-
-    @property
-    def num_params(self) -> int:
-        """How many numbers its cores hold."""
-        ...
-
-    def with_gates(self, gates: int) -> "Format":
-        """The same format with the gates folded in."""
-        ...
+from ht_jax.nn import RecurrentCell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +21,7 @@ class Counts:
 
     Args:
         params: In the whole model.
-        matrix_params: In the recurrent matrices, as stored.
+        matrix_params: In the recurrent matrices that formats hold (in all where none does).
         dense_matrix_params: In the same matrices when dense.
     """
 
@@ -43,45 +31,34 @@ class Counts:
 
     @property
     def compression_ratio(self) -> float:
-        """Dense numbers over stored ones, of the matrices that the formats replace or all."""
+        """Dense numbers over stored ones."""
         return self.dense_matrix_params / self.matrix_params
 
 
-def count_params(model: nnx.Module) -> int:
-    """Counts the numbers in all parameters of a module."""
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
-
-
-def count_matrices(
-    cell: str,
-    features: int,
-    hidden: int,
-    *,
-    input: Format | None = None,
-    recurrent: Format | None = None,
-    joint: Format | None = None,
-) -> tuple[int, int]:
-    """Counts the numbers of the matrices that formats replace; of all where none does.
+def count(model: nnx.Module, cell: RecurrentCell, compressed: Collection[str]) -> Counts:
+    """Counts the numbers of a model.
 
     Args:
-        cell: "lstm", "gru" or "simple".
-        features: Inputs of the cell.
-        hidden: Hidden features of the cell.
-        input: Format of the input-to-hidden matrix.
-        recurrent: Format of the hidden-to-hidden matrix.
-        joint: Format of both.
+        model: The whole model.
+        cell: Its recurrent cell.
+        compressed: Which of "input", "recurrent" and "joint" a format holds; without any, the
+            dense matrices are counted.
 
     Returns:
-        The numbers stored and the numbers when dense.
+        The counts.
 
-    >>> count_matrices("lstm", 57600, 256)
-    (59244544, 59244544)
+    >>> from ht_jax.nn import LSTMCell
+    >>> cell = LSTMCell(6, 2, rngs=nnx.Rngs(0))
+    >>> count(cell, cell, ())
+    Counts(params=72, matrix_params=64, dense_matrix_params=64)
     """
-    gates = _GATES[cell]
-    rows = {"input": features, "recurrent": hidden, "joint": features + hidden}
-    formats = {"input": input, "recurrent": recurrent, "joint": joint}
-    used = {name: fmt for name, fmt in formats.items() if fmt is not None}
-    if not used:
-        return (rows["joint"] * gates * hidden,) * 2
-    stored = sum(fmt.with_gates(gates).num_params for fmt in used.values())
-    return stored, sum(rows[name] * gates * hidden for name in used)
+    inputs, hidden = cell.in_features, cell.hidden_features
+    rows = {"input": inputs, "recurrent": hidden, "joint": inputs + hidden}
+    names = compressed or ("input", "recurrent")
+    stored = sum(_size(getattr(cell, name).weight) for name in names)
+    dense = sum(rows[name] * cell.gates * hidden for name in names)
+    return Counts(_size(nnx.state(model, nnx.Param)), stored, dense)
+
+
+def _size(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))

@@ -60,7 +60,7 @@ def evaluate(
         UserError: If the split holds no example.
     """
     sums = [jax.tree.map(np.asarray, eval_step(params, batch)) for batch in batches]
-    confusion = np.sum([each["confusion"] for each in sums], axis=0, dtype=np.int64)
+    confusion = np.asarray(np.sum([each["confusion"] for each in sums], axis=0, dtype=np.int64))
     count = int(np.sum(confusion))
     if not count:
         raise UserError("the split holds 0 examples: choose another split or other data")

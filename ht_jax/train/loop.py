@@ -127,17 +127,15 @@ def _run(learner: Learner) -> Summary:
 def _fit(
     learner: Learner, state: TrainState, recorder: Recorder, checkpoints: Checkpoints
 ) -> TrainState:
-    config, clock, start = learner.config, recorder.clock, int(state["step"])
+    config, start = learner.config, int(state["step"])
     batches = learner.task.train_batches(start)
-    clock.start()
+    recorder.clock.start()
     for step in range(start + 1, config.steps + 1):
         state, metrics = learner.train_step(state, learner.parallel.shard(next(batches)))
         recorder.step(step, metrics)
         if step == start + 1:
-            jax.block_until_ready(state)
-            clock.compiled()
-        else:
-            clock.tick()
+            recorder.catch_up()
+            recorder.clock.compiled()
         _pause(learner, step, state, recorder, checkpoints)
     return state
 

@@ -6,11 +6,13 @@ the batch is split over the devices.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+HostBatch: TypeAlias = Mapping[str, np.ndarray]  # this process' share of a batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Parallel:
     compile_train: Callable[[Callable], Callable]
     compile_eval: Callable[[Callable], Callable]
     replicate: Callable[[Any], Any]
-    shard: Callable[[Mapping[str, np.ndarray]], dict[str, Any]]
+    shard: Callable[[HostBatch], dict[str, Any]]
 
 
 def make_parallel(kind: Literal["pmap", "jit"]) -> Parallel:
@@ -50,7 +52,7 @@ def _pmap() -> Parallel:
             step, axis_name="batch", in_axes=(None, 0), out_axes=None, donate_argnums=donate
         )
 
-    def shard(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def shard(batch: HostBatch) -> dict[str, np.ndarray]:
         local = jax.local_device_count()
         return {name: x.reshape(local, -1, *x.shape[1:]) for name, x in batch.items()}
 
@@ -71,7 +73,7 @@ def _jit() -> Parallel:
             step, in_shardings=(whole, split), out_shardings=whole, donate_argnums=donate
         )
 
-    def shard(batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    def shard(batch: HostBatch) -> dict[str, jax.Array]:
         put = jax.make_array_from_process_local_data
         return {name: put(split, x) for name, x in batch.items()}
 

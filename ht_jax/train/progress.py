@@ -58,7 +58,8 @@ class PlainProgress(Progress):
         step = record["step"]
         if record["split"] == "train" and step % self._every and step != self.steps:
             return
-        self.note(f"step {step}/{self.steps}  {_describe(record, speed)}  {self._left(step)}")
+        text = f"{record['split']} {_describe(record, speed)}"
+        self.note(f"step {step}/{self.steps}  {text}  {self._left(step)}")
 
     def note(self, text: str) -> None:
         """Prints a line at once, so that a log can be followed."""
@@ -81,7 +82,7 @@ class RichProgress(Progress):
     def __init__(self, steps: int, start: int = 0):
         super().__init__(steps, start)
         self._bar = _bar()
-        self._task = self._bar.add_task("", total=steps, completed=start, validation="")
+        self._task = self._bar.add_task("", total=steps, completed=start, evaluation="")
 
     def __enter__(self) -> "RichProgress":
         self._bar.start()
@@ -102,7 +103,7 @@ class RichProgress(Progress):
             self._bar.update(self._task, completed=record["step"], description=text)
         else:
             text = f"{record['split']} {record['accuracy']:.1%}"
-            self._bar.update(self._task, validation=text)
+            self._bar.update(self._task, evaluation=text)
 
     def note(self, text: str) -> None:
         """Prints a line above the bar."""
@@ -132,8 +133,8 @@ def make_progress(
 
 
 def _describe(record: Record, speed: float | None) -> str:
-    text = f"{record['split']} loss {record['loss']:.4f}  accuracy {record['accuracy']:.1%}"
-    return text if speed is None else f"{text}  {speed:,.0f} frames/s"
+    text = f"loss {record['loss']:.4f} accuracy {record['accuracy']:.1%}"
+    return text if speed is None else f"{text} {speed:,.0f} frames/s"
 
 
 def _bar() -> Any:
@@ -143,8 +144,8 @@ def _bar() -> Any:
         raise ImportError("the progress bar needs rich: pip install 'ht_jax[train]'") from error
     return progress.Progress(
         progress.MofNCompleteColumn(),
-        progress.BarColumn(),
+        progress.BarColumn(bar_width=8),
         progress.TextColumn("{task.description}"),
-        progress.TextColumn("{task.fields[validation]}"),
-        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[evaluation]}"),
+        progress.TimeRemainingColumn(compact=True),
     )

@@ -37,17 +37,21 @@ class Recorder:
     def step(self, step: int, metrics: Mapping[str, Array]) -> None:
         """Takes the metrics of a training step, without waiting for them."""
         for record in self.delayed.push(step, metrics):
-            self._emit(record)
+            self._finished(record)
 
     def catch_up(self) -> None:
         """Waits until all steps taken so far are written."""
         for record in self.delayed.flush():
-            self._emit(record)
+            self._finished(record)
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         """Takes an evaluation."""
         values = {"loss": result.loss, "accuracy": result.accuracy}
         self._emit({"step": step, "split": split, **values})
+
+    def _finished(self, record: Record) -> None:
+        self.clock.tick()  # now, not when the step was dispatched
+        self._emit(record)
 
     def _emit(self, record: Record) -> None:
         if not math.isfinite(record["loss"]):
@@ -55,6 +59,9 @@ class Recorder:
                 f"the {record['split']} loss is {record['loss']} at step {record['step']}: start "
                 "anew in another --workdir with a lower --optimizer.learning-rate"
             )
-        rate = self.clock.rate() if record["split"] == "train" else None
         self.file.write(record)
-        self.progress.show(record, None if rate is None else rate * self.frames)
+        self.progress.show(record, self._speed() if record["split"] == "train" else None)
+
+    def _speed(self) -> float | None:
+        rate = self.clock.rate()
+        return None if rate is None else rate * self.frames

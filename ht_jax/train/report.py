@@ -94,7 +94,7 @@ def summarize(
         seed=config.seed,
         device_kind=jax.devices()[0].device_kind,
         device_count=jax.device_count(),
-        versions=_versions(),
+        versions=versions(),
         command=shlex.join(["python", *sys.argv]),
         config=to_dict(config),
     )
@@ -119,7 +119,8 @@ def read_summary(path: Path) -> Summary | None:
         raise UserError(f"{path} is not a summary ({error}): remove it to evaluate anew") from error
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
     found = {"python": platform.python_version(), "ht_jax": ht_jax.__version__}
     for package in _PACKAGES:
         try:

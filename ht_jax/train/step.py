@@ -9,13 +9,16 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 
 Params: TypeAlias = dict[str, Any]
 TrainState: TypeAlias = dict[str, Any]  # {"params": ..., "opt_state": ..., "step": int32 ()}
-Batch: TypeAlias = Mapping[str, Array]  # {"frames": uint8, "label": int32[, "mask": bool]}
+Batch: TypeAlias = Mapping[
+    str, Array | np.ndarray
+]  # {"frames": uint8, "label": int32[, "mask": bool]}
 Apply: TypeAlias = Callable[..., Array]
 
 
@@ -81,7 +84,7 @@ def make_train_step(
     def loss_fn(params: Params, batch: Batch, key: PRNGKeyArray) -> tuple[Array, Array]:
         logits = apply(params, batch["frames"], key).astype(jnp.float32)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
-        return loss, jnp.mean(logits.argmax(-1) == batch["label"], dtype=jnp.float32)
+        return loss, jnp.mean(_classes(logits) == batch["label"], dtype=jnp.float32)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         key = _dropout_key(seed, state["step"], axis)
@@ -115,14 +118,17 @@ def make_eval_step(
     def eval_step(params: Params, batch: Batch) -> dict[str, Array]:
         logits = apply(params, batch["frames"]).astype(jnp.float32)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        classes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
-        true = (classes == batch["label"][:, None]) & batch["mask"][:, None]
-        predicted = classes == logits.argmax(-1)[:, None]
-        confusion = true.astype(jnp.int32).T @ predicted.astype(jnp.int32)
+        count, found = logits.shape[-1], _classes(logits)
+        confusion = jnp.zeros((count, count), jnp.int32)
+        confusion = confusion.at[batch["label"], found].add(batch["mask"].astype(jnp.int32))
         sums = {"loss": jnp.where(batch["mask"], losses, 0).sum(), "confusion": confusion}
         return jax.lax.psum(sums, axis) if axis else sums
 
     return eval_step
+
+
+def _classes(logits: Array) -> Array:
+    return logits.argmax(-1).astype(jnp.int32)
 
 
 def _mean(tree: Any, axis: str | None) -> Any:

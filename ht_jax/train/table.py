@@ -29,14 +29,14 @@ def print_confusion(result: Evaluation, title: str) -> None:
 
 
 def _rows(summary: Summary) -> list[tuple[str, str]]:
-    speed = summary.frames_per_second
+    speed, ratio = summary.frames_per_second, summary.compression_ratio
     return [
         ("test accuracy", f"{summary.test_accuracy:.1%}"),
         ("validation accuracy", f"{summary.validation_accuracy:.1%}"),
         ("parameters, whole model", f"{summary.params:,}"),
         ("parameters, recurrent matrices", f"{summary.matrix_params:,}"),
         ("the same matrices, dense", f"{summary.dense_matrix_params:,}"),
-        ("compression ratio", f"{summary.compression_ratio:,.4g}x"),
+        ("compression ratio", f"{ratio:,.0f}x" if ratio >= 100 else f"{ratio:.2f}x"),
         ("training speed", f"{speed:,.0f} frames/s" if speed else "not timed"),
         ("training time", f"{summary.seconds:,.1f} s + {summary.compile_seconds:,.1f} s compiling"),
         ("devices", f"{summary.device_count} x {summary.device_kind}"),
@@ -46,10 +46,11 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
 def _print(title: str, header: tuple[str, ...], rows: list[Any]) -> None:
     try:
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
     except ImportError as error:
         raise ImportError("tables need rich: pip install 'ht_jax[train]'") from error
-    table = Table(*header, title=title, title_justify="left", show_header=bool(header))
+    columns = [Column(name, overflow="fold") for name in header]
+    table = Table(*columns, title=title, title_justify="left", show_header=bool(header))
     for row in rows:
         table.add_row(*row)
     Console().print(table)

@@ -11,10 +11,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from ht_jax import data as clips
+from ht_jax import nn
+from ht_jax.formats import Format, parse_format
+from ht_jax.models import VideoClassifier
 from ht_jax.train.config import ModelConfig, TrainConfig
-from ht_jax.train.counts import Counts, count_matrices, count_params
+from ht_jax.train.counts import Counts, count
 from ht_jax.train.errors import UserError
-from ht_jax.train.step import Batch
+from ht_jax.train.parallel import HostBatch
+
+_CELLS = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "simple": nn.SimpleCell}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,8 +39,8 @@ class Task:
     """
 
     model: nnx.Module
-    train_batches: Callable[[int], Iterator[Batch]]
-    eval_batches: Callable[[str], Iterable[Batch]]
+    train_batches: Callable[[int], Iterator[HostBatch]]
+    eval_batches: Callable[[str], Iterable[HostBatch]]
     class_names: tuple[str, ...]
     clip_shape: tuple[int, ...]
     counts: Counts
@@ -52,8 +58,6 @@ def build_task(config: TrainConfig) -> Task:
     Raises:
         UserError: If the data or the model refuses a value.
     """
-    from ht_jax import data as clips
-
     chosen = config.data
     share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     try:
@@ -64,18 +68,18 @@ def build_task(config: TrainConfig) -> Task:
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
 
-    def train_batches(start_step: int) -> Iterator[Batch]:
+    def train_batches(start_step: int) -> Iterator[HostBatch]:
         sizes = {"batch_size": config.batch_size, "start_step": start_step}
         return clips.train_batches(data, seed=config.seed, **sizes, **share)
 
-    def eval_batches(split: str) -> Iterable[Batch]:
+    def eval_batches(split: str) -> Iterable[HostBatch]:
         return clips.eval_batches(data, split, batch_size=config.batch_size, **share)
 
     names, shape = tuple(data.class_names), tuple(data.clip_shape)
     return Task(model, train_batches, eval_batches, names, shape, counts)
 
 
-def parse_formats(config: ModelConfig) -> dict[str, object]:
+def parse_formats(config: ModelConfig) -> dict[str, Format]:
     """Reads the formats of a model; those that are None are left out.
 
     Args:
@@ -87,9 +91,7 @@ def parse_formats(config: ModelConfig) -> dict[str, object]:
     Raises:
         UserError: If a text is not a format.
     """
-    from ht_jax.formats import parse_format
-
-    formats = {}
+    formats: dict[str, Format] = {}
     for name in ("input", "recurrent", "joint"):
         text = getattr(config, name)
         try:
@@ -102,16 +104,16 @@ def parse_formats(config: ModelConfig) -> dict[str, object]:
 def _build_model(
     config: TrainConfig, clip_shape: tuple[int, ...], num_classes: int
 ) -> tuple[nnx.Module, Counts]:
-    from ht_jax import nn
-    from ht_jax.models import VideoClassifier
-
     features, hidden = math.prod(clip_shape[1:]), config.model.hidden
-    cells = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "simple": nn.SimpleCell}
     formats, rngs = parse_formats(config.model), nnx.Rngs(config.seed)
     dtype = jnp.dtype(config.dtype)
-    cell = cells[config.model.cell](features, hidden, **formats, dtype=dtype, rngs=rngs)
+    cell = _CELLS[config.model.cell](features, hidden, **formats, dtype=dtype, rngs=rngs)
     model = VideoClassifier(
-        nn.RNN(cell), num_classes, dropout=config.model.dropout, dtype=dtype, rngs=rngs
+        nn.RNN(cell, scale=1 / 255),
+        hidden,
+        num_classes,
+        dropout=config.model.dropout,
+        dtype=dtype,
+        rngs=rngs,
     )
-    stored, dense = count_matrices(config.model.cell, features, hidden, **formats)
-    return model, Counts(count_params(model), stored, dense)
+    return model, count(model, cell, formats)

@@ -150,19 +150,6 @@ def test_batch_axes(row, shape):
     assert close(y, x @ kernel)
 
 
-def test_fan_in_gives_every_aligned_block_the_norm_of_its_own_layer(key):
-    fmt = ht.HT((5, 4, 3), (4, 4, 2), rank=3, in_features=57)
-    kernel = fmt.init(key, jnp.float64, fan_in=(48, 9)).to_dense()
-    assert np.sum(kernel[:48] ** 2) == pytest.approx(32)
-    assert np.sum(kernel[48:] ** 2) == pytest.approx(32)
-
-
-def test_fan_in_of_blocks_that_share_a_slab_keeps_the_sum(key):
-    fmt = ht.HT((5, 4, 3), (4, 4, 2), rank=3, in_features=57)
-    kernel = fmt.init(key, jnp.float64, fan_in=(50, 7)).to_dense()
-    assert np.sum(kernel**2) == pytest.approx(64)
-
-
 @pytest.mark.parametrize(
     ("in_modes", "leaf_rank", "rank", "gates", "published"),
     [

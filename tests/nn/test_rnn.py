@@ -9,13 +9,13 @@ from flax import nnx
 
 import ht_jax as ht
 
-I, H, T = 6, 4, 5
-X = jax.random.normal(jax.random.key(0), (3, T, I), jnp.float64)
+F, H, T = 6, 4, 5
+X = jax.random.normal(jax.random.key(0), (3, T, F), jnp.float64)
 LENGTHS = jnp.array([5, 2, 0])
 
 
 def rnn(seed=0, **options):
-    cell = ht.nn.LSTMCell(I, H, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
+    cell = ht.nn.LSTMCell(F, H, param_dtype=jnp.float64, rngs=nnx.Rngs(seed))
     return ht.nn.RNN(cell, **options)
 
 
@@ -40,7 +40,7 @@ def test_a_padded_sequence_equals_the_sequence_alone(reverse):
 def test_reverse_equals_flax(keep_order):
     layer = rnn(reverse=True, keep_order=keep_order)
     theirs = nnx.RNN(layer.cell, reverse=True, keep_order=keep_order, rngs=False)
-    start = layer.cell.initialize_carry((3, I))
+    start = layer.cell.initialize_carry((3, F))
     for lengths in (None, jnp.array([5, 2, 4])):
         wanted = theirs(X, initial_carry=start, seq_lengths=lengths)
         got = layer(X, seq_lengths=lengths)
@@ -64,7 +64,7 @@ def test_time_major():
     np.testing.assert_allclose(got, wanted, atol=1e-14)
 
 
-@pytest.mark.parametrize("shape", [(T, I), (2, 3, T, I), (0, T, I), (3, 0, I)])
+@pytest.mark.parametrize("shape", [(T, F), (2, 3, T, F), (0, T, F), (3, 0, F)])
 def test_batch_axes(shape):
     assert rnn()(jnp.ones(shape)).shape == (*shape[:-1], H)
 
@@ -116,7 +116,7 @@ def test_within_a_linen_module():
             modes = {"in_modes": (3, 2), "out_modes": (2, 2)}
 
             def make(rngs):
-                return ht.nn.RNN(ht.nn.HTLSTMCell(I, H, **modes, rank=2, rngs=rngs))
+                return ht.nn.RNN(ht.nn.HTLSTMCell(F, H, **modes, rank=2, rngs=rngs))
 
             return flax.linen.Dense(2)(nnx.bridge.to_linen(make)(x))
 
@@ -144,4 +144,4 @@ def cell_of(shapes):
 
 def test_a_foreign_cell_is_refused():
     with pytest.raises(TypeError, match=r"use flax's nnx\.RNN"):
-        ht.nn.RNN(nnx.LSTMCell(I, H, rngs=nnx.Rngs(0)))
+        ht.nn.RNN(nnx.LSTMCell(F, H, rngs=nnx.Rngs(0)))

@@ -50,16 +50,24 @@ def test_stopped_run_resumes_exactly(toy, undisturbed, tmp_path):
     assert_same_run(toy, undisturbed, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def undisturbed_program(start_toy, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("program")
+    _, errors = start_toy(workdir).communicate(timeout=120)
+    assert (workdir / "summary.json").exists(), errors
+    return workdir
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [4, 6, 11, 20])  # 6 and 11: while a checkpoint is being written
-def test_killed_run_resumes_exactly(toy, start_toy, undisturbed, tmp_path, step):
-    killed = start_toy(tmp_path, "--die-at", step, devices=jax.device_count())
+def test_killed_run_resumes_exactly(toy, start_toy, undisturbed_program, tmp_path, step):
+    killed = start_toy(tmp_path, "--die-at", step)
     killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL
-    resumed = start_toy(tmp_path, devices=jax.device_count())
+    resumed = start_toy(tmp_path)
     _, errors = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, errors
-    assert_same_run(toy, undisturbed, tmp_path)
+    assert_same_run(toy, undisturbed_program, tmp_path)
 
 
 def test_finished_run_says_so_and_repeats_the_table(toy, undisturbed, capsys):
