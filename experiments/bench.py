@@ -48,7 +48,7 @@ def projection(batch: int) -> list[System]:
     formats = {
         "dense": ht.Dense(PIXELS, 4 * HIDDEN),
         "HT": HT_FORMAT.with_gates(4),
-        "FDHT, x part": FDHT_FORMAT.with_gates(4).restrict(0, PIXELS),
+        "FDHT, x part": FDHT_FORMAT.with_gates(4),
     }
     return [
         System(f"{name}, {mode}", fmt.num_params, lambda f=fmt, m=mode: _projection(f, rows, m))
@@ -58,10 +58,8 @@ def projection(batch: int) -> list[System]:
 
 
 def _projection(fmt: ht.Format, rows: int, mode: str) -> Callable[[], Any]:
-    base = getattr(fmt, "base", fmt)
-    weight = base.init(jax.random.key(0))
-    weight = weight if base is fmt else weight.restrict(fmt.start, fmt.stop)
-    x = jax.random.normal(jax.random.key(1), (rows, fmt.in_features), jnp.float32)
+    weight = fmt.init(jax.random.key(0)).restrict(0, PIXELS)
+    x = jax.random.normal(jax.random.key(1), (rows, PIXELS), jnp.float32)
     if mode == "forward":
         run = jax.jit(ht.apply)
     else:

@@ -39,6 +39,10 @@ class RecurrentCell(nnx.RNNCellBase):
     """
 
     gates: ClassVar[int]
+    num_states: ClassVar[int] = 1
+    input: TensorDense | None
+    recurrent: TensorDense | None
+    joint: TensorDense | None
 
     def __init__(
         self,
@@ -77,6 +81,20 @@ class RecurrentCell(nnx.RNNCellBase):
             raise ValueError(f"{place}: {error}") from None
 
     @property
+    def biased(self) -> TensorDense:
+        """The layer that carries the bias: that of the input, or the joint one."""
+        layer = self.input if self.joint is None else self.joint
+        assert layer is not None
+        return layer
+
+    @property
+    def bias(self) -> nnx.Param:
+        """The bias of all gates (gates * H,)."""
+        bias = self.biased.bias
+        assert bias is not None
+        return bias
+
+    @property
     def num_feature_axes(self) -> int:
         """Axes of an input that are not batch axes."""
         return 1
@@ -84,14 +102,15 @@ class RecurrentCell(nnx.RNNCellBase):
     def input_weight(self) -> Weight:
         """The input-to-hidden kernel (in_features, gates * H)."""
         if self.joint is None:
-            return self.input.weight
+            return self.biased.weight
         return self.joint.weight.restrict(0, self.in_features)
 
     def recurrent_weight(self) -> Weight:
         """The hidden-to-hidden kernel (H, gates * H)."""
-        if self.joint is None:
+        if self.recurrent is not None:
             return self.recurrent.weight
-        return self.joint.weight.restrict(self.in_features, self.in_features + self.hidden_features)
+        rows = self.in_features, self.in_features + self.hidden_features
+        return self.biased.weight.restrict(*rows)
 
     def project(
         self, x: Shaped[Array, "*batch in_features"], *, scale: float = 1.0, offset: float = 0.0
@@ -103,7 +122,7 @@ class RecurrentCell(nnx.RNNCellBase):
                 `x * scale + offset`.
             scale, offset: the normalisation of integer inputs.
         """
-        bias = (self.joint or self.input).bias[...]
+        bias = self.bias[...]
         if jnp.issubdtype(x.dtype, jnp.integer):
             x = normalise(x, self.dtype or self.param_dtype, scale, offset)
         with jax.named_scope("input_to_hidden"):
@@ -164,8 +183,6 @@ class RecurrentCell(nnx.RNNCellBase):
             return self.carry_of(jnp.zeros(shape, dtype))
         return self.carry_of(*(carry_init(rngs(), shape, dtype) for _ in range(self.num_states)))
 
-    num_states: ClassVar[int] = 1
-
     def carry_of(self, *states: Array) -> Carry:
         """The carry made of its states; a single one is used for all."""
         return states[0] if self.num_states == 1 else (states * self.num_states)[: self.num_states]
@@ -200,8 +217,8 @@ class LSTMCell(RecurrentCell):
 
     def __init__(self, in_features: int, hidden_features: int, **options: Any):
         super().__init__(in_features, hidden_features, **options)
-        bias = (self.joint or self.input).bias
-        bias[...] = bias[...].at[hidden_features : 2 * hidden_features].set(1.0)
+        forget = slice(hidden_features, 2 * hidden_features)
+        self.bias[...] = self.bias[...].at[forget].set(1.0)
 
     def hidden(self, carry: Carry) -> Array:
         """The second entry of (c, h)."""

@@ -34,6 +34,8 @@ class TensorDense(nnx.Module):
         (5, 16)
     """
 
+    bias: nnx.Param | None
+
     def __init__(
         self,
         fmt: Format,

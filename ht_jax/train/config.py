@@ -24,6 +24,8 @@ class ModelConfig:
     """Format of the hidden-to-hidden matrix, as text; None keeps it dense."""
     joint: str | None = None
     """Format of both matrices together, as text; excludes the other two."""
+    pixel_scale: float = 1 / 64
+    """Factor on uint8 pixels: the dark background stays 0, the items are of the order of 1."""
     dropout: float = 0.0
     """Share of the features dropped before the classifier while training, in [0, 1)."""
 

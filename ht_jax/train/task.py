@@ -109,7 +109,7 @@ def _build_model(
     dtype = jnp.dtype(config.dtype)
     cell = _CELLS[config.model.cell](features, hidden, **formats, dtype=dtype, rngs=rngs)
     model = VideoClassifier(
-        nn.RNN(cell, scale=1 / 255),
+        nn.RNN(cell, scale=config.model.pixel_scale),
         hidden,
         num_classes,
         dropout=config.model.dropout,

@@ -39,9 +39,9 @@ def dense(graph, params):
     cell = nnx.merge(graph, params)
     if cell.joint is not None:
         kernel = np.asarray(cell.joint.weight.to_dense())
-        return kernel[:X], kernel[X:], np.asarray(cell.joint.bias[...])
+        return kernel[:X], kernel[X:], np.asarray(cell.bias[...])
     kernels = (cell.input.weight.to_dense(), cell.recurrent.weight.to_dense())
-    return *map(np.asarray, kernels), np.asarray(cell.input.bias[...])
+    return *map(np.asarray, kernels), np.asarray(cell.bias[...])
 
 
 def sigmoid(x):
@@ -123,7 +123,7 @@ def test_initial_gates_have_the_dense_variance_for_100_seeds(place):
     def rms(seed, places):
         cell = ht.nn.LSTMCell(X, H, **places, rngs=nnx.Rngs(params=seed))
         z = cell.project(x) + ht.apply(cell.recurrent_weight(), h)
-        return jnp.sqrt(jnp.mean(jnp.square(z - (cell.joint or cell.input).bias[...])))
+        return jnp.sqrt(jnp.mean(jnp.square(z - cell.bias[...])))
 
     seeds = jax.random.split(jax.random.key(3), 100)
     ours = np.asarray(jax.jit(jax.vmap(lambda s: rms(s, formats(place))))(seeds))
@@ -134,7 +134,7 @@ def test_initial_gates_have_the_dense_variance_for_100_seeds(place):
 
 def test_forget_bias_starts_at_one():
     graph, params, _ = made("lstm", "joint")
-    bias = nnx.merge(graph, params).joint.bias[...]
+    bias = nnx.merge(graph, params).bias[...]
     np.testing.assert_array_equal(bias, np.repeat([0.0, 1.0, 0.0, 0.0], H))
 
 
