@@ -65,7 +65,7 @@ class VideoClassifier(nnx.Module):
         """
         x = frames if self.features is None else self.features(frames)
         x = x.reshape(*x.shape[:2], -1)
-        outputs = self.rnn(x, seq_lengths=seq_lengths)
+        outputs = self.rnn(x, seq_lengths=seq_lengths, rngs=rngs)
         last = outputs[:, -1] if seq_lengths is None else _at_last(outputs, seq_lengths)
         return self.classifier(self.dropout(last, rngs=rngs)).astype(jnp.float32)
 

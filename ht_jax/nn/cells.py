@@ -6,6 +6,7 @@ hidden state. `RNN` computes z of all frames at once, before the scan; `step` ne
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import jax
@@ -29,10 +30,15 @@ class RecurrentCell(nnx.RNNCellBase):
         recurrent: format of the hidden-to-hidden matrix (H -> H).
         joint: one format for both matrices, over the concatenation [x; h]
             (in_features + H -> H). A format that is wider than needed is padded with zeros.
+        recurrent_dropout: rate at which entries of the hidden state are hidden from the matrix
+            product, the same ones in every step of a sequence (Gal and Ghahramani 2016); `RNN`
+            applies it while the layer trains.
+        layer_norm: normalises the projections of the input and of the hidden state, each over
+            all gates together (Ba, Kiros and Hinton 2016, equation 20, without the cell's own).
         dtype: of the computation; by default that of the arguments and parameters.
         param_dtype: of the parameters.
         precision: of the matrix products.
-        rngs: the stream `params` is drawn from.
+        rngs: the stream `params` is drawn from; `dropout` if there is any.
 
     Raises:
         ValueError: a format that does not fit the sizes, or `joint` beside another format.
@@ -52,6 +58,8 @@ class RecurrentCell(nnx.RNNCellBase):
         input: Format | None = None,
         recurrent: Format | None = None,
         joint: Format | None = None,
+        recurrent_dropout: float = 0.0,
+        layer_norm: bool = False,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         precision: jax.lax.PrecisionLike = None,
@@ -61,16 +69,22 @@ class RecurrentCell(nnx.RNNCellBase):
         self.dtype, self.param_dtype, self.precision = dtype, param_dtype, precision
         options = dict(dtype=dtype, param_dtype=param_dtype, precision=precision, rngs=rngs)
         self.input = self.recurrent = self.joint = nnx.data(None)
-        if joint is None:
+        if joint is not None and (input is not None or recurrent is not None):
+            raise ValueError(f"joint={joint} replaces both matrices: give it alone")
+        if joint is not None:
+            fmt = self._gated("joint", joint, in_features + hidden_features)
+            self.joint = TensorDense(fmt, **options)
+        else:
             fmt = self._gated("input", input, in_features)
             self.input = TensorDense(fmt, **options)
             fmt = self._gated("recurrent", recurrent, hidden_features)
             self.recurrent = TensorDense(fmt, use_bias=False, **options)
-            return
-        if input is not None or recurrent is not None:
-            raise ValueError(f"joint={joint} replaces both matrices: give it alone")
-        fmt = self._gated("joint", joint, in_features + hidden_features)
-        self.joint = TensorDense(fmt, **options)
+        self.dropout = nnx.Dropout(recurrent_dropout)
+        self.norms = nnx.data(None)
+        if layer_norm:
+            norm = functools.partial(nnx.LayerNorm, self.gates * hidden_features, use_bias=False)
+            norm = functools.partial(norm, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+            self.norms = nnx.Dict(input=norm(), recurrent=norm())
 
     def _gated(self, place: str, fmt: Format | None, in_features: int) -> Format:
         """The format of one matrix for all gates, padded to the sizes of the cell."""
@@ -127,7 +141,14 @@ class RecurrentCell(nnx.RNNCellBase):
             x = normalise(x, self.dtype or self.param_dtype, scale, offset)
         with jax.named_scope("input_to_hidden"):
             x, weight, bias = promote((x, self.input_weight(), bias), self.dtype)
-            return apply(weight, x, precision=self.precision) + bias
+            return self._normed("input", apply(weight, x, precision=self.precision)) + bias
+
+    def _normed(self, part: str, y: Array) -> Array:
+        if self.norms is None:
+            return y
+        # Flax's norm mixes its float32 statistics with y, which strict dtype promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            return self.norms[part](y)
 
     def recurrence(self, batch: int, steps: int) -> Weight | Array:
         """The hidden-to-hidden kernel in the form in which `steps` steps run fastest.
@@ -148,6 +169,7 @@ class RecurrentCell(nnx.RNNCellBase):
         carry: Carry,
         z: Shaped[Array, "*batch gated"],
         recurrence: Weight | Array | None = None,
+        mask: Array | None = None,
     ) -> tuple[Carry, Array]:
         """One time step from projected inputs.
 
@@ -155,11 +177,13 @@ class RecurrentCell(nnx.RNNCellBase):
             carry: the state, as `initialize_carry` shapes it.
             z: what `project` made of the inputs.
             recurrence: what `recurrence` returned, if steps share it.
+            mask: what `dropout_mask` returned, if there is dropout.
 
         Returns:
             The new carry and the output (the hidden state).
         """
         h = self.hidden(carry)
+        h = h if mask is None else h * mask
         if recurrence is None:
             recurrence = self.recurrence(h.size // max(h.shape[-1], 1), 1)
         with jax.named_scope("hidden_to_hidden"):
@@ -167,7 +191,13 @@ class RecurrentCell(nnx.RNNCellBase):
                 u = apply(recurrence, h, precision=self.precision)
             else:
                 u = jnp.matmul(h, recurrence, precision=self.precision)
-        return self.update(carry, z, u)
+        return self.update(carry, z, self._normed("recurrent", u))
+
+    def dropout_mask(self, carry: Carry, rngs: nnx.Rngs | None) -> Array | None:
+        """Factors for the hidden state during a sequence; None without dropout."""
+        if not self.dropout.rate or self.dropout.deterministic:
+            return None
+        return self.dropout(jnp.ones_like(self.hidden(carry)), rngs=rngs)
 
     def __call__(self, carry: Carry, inputs: Array) -> tuple[Carry, Array]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One time step from inputs, as `nnx.RNN` calls it."""

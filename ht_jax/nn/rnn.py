@@ -79,9 +79,8 @@ class RNN(nnx.Module):
             seq_lengths: number of valid frames of each sequence. Outputs past it are zero and
                 the carry stays what it was at the last valid frame.
             return_carry, time_major, reverse, keep_order: in place of the layer's own.
-            rngs: ignored; nothing here is random.
+            rngs: the stream `dropout`, if the cell has recurrent dropout and is training.
         """
-        del rngs
         return_carry = self.return_carry if return_carry is None else return_carry
         time_major = self.time_major if time_major is None else time_major
         reverse = self.reverse if reverse is None else reverse
@@ -90,7 +89,8 @@ class RNN(nnx.Module):
         z = self.cell.project(inputs, scale=self.scale, offset=self.offset)
         z = z if time_major else jnp.moveaxis(z, -2, 0)
         carry = self._initial_carry(z) if initial_carry is None else initial_carry
-        carry, outputs = self._scan(carry, z, seq_lengths, reverse)
+        mask = self.cell.dropout_mask(carry, rngs)
+        carry, outputs = self._scan(carry, z, seq_lengths, mask, reverse)
         if reverse and not keep_order:
             outputs = flip_sequences(outputs, seq_lengths, outputs.ndim - 2, time_major=True)
         outputs = outputs if time_major else jnp.moveaxis(outputs, 0, -2)
@@ -103,7 +103,14 @@ class RNN(nnx.Module):
         shape = (*z.shape[1:-1], self.cell.hidden_features)
         return self.cell.carry_of(jnp.broadcast_to(zero, shape))
 
-    def _scan(self, carry: Carry, z: Array, seq_lengths: Array | None, reverse: bool):
+    def _scan(
+        self,
+        carry: Carry,
+        z: Shaped[Array, "time *batch gated"],
+        seq_lengths: Array | None,
+        mask: Array | None,
+        reverse: bool,
+    ):
         rows = z[0, ..., 0].size if z.shape[0] else 0
         recurrence = self.cell.recurrence(rows, z.shape[0])
         valid = None
@@ -114,7 +121,8 @@ class RNN(nnx.Module):
         def body(carry: Carry, frame: tuple[Array, Array | None]):
             z, valid = frame
             # Without the barrier XLA:CPU fuses the slice of z into the product, badly.
-            new, y = self.cell.step(carry, jax.lax.optimization_barrier(z), recurrence)
+            z = jax.lax.optimization_barrier(z)
+            new, y = self.cell.step(carry, z, recurrence, mask)
             if valid is None:
                 return new, y
             new = jax.tree.map(lambda a, b: jnp.where(valid, a, b), new, carry)
@@ -137,6 +145,12 @@ class Bidirectional(nnx.Bidirectional):
 
     def __init__(self, forward_rnn: Any, backward_rnn: Any, **options: Any):
         super().__init__(forward_rnn, backward_rnn, rngs=False, **options)
+
+    def __call__(self, inputs: Array, *, rngs: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """See `nnx.Bidirectional`; `rngs` is for recurrent dropout."""
+        # Flax would take the stream `carry` of an Rngs; the layers inside take any stream.
+        stream = rngs.dropout if isinstance(rngs, nnx.Rngs) else rngs
+        return super().__call__(inputs, rngs=stream, **options)
 
 
 class Stacked(nnx.Module):
@@ -185,6 +199,7 @@ class Stacked(nnx.Module):
             if n and self.dropout is not None:
                 outputs = self.dropout(outputs, rngs=rngs)
             start = None if initial_carry is None else initial_carry[n]
-            carry, outputs = layer(outputs, initial_carry=start, return_carry=True, **options)
+            options = {**options, "initial_carry": start, "return_carry": True, "rngs": rngs}
+            carry, outputs = layer(outputs, **options)
             carries.append(carry)
         return (carries, outputs) if return_carry else outputs

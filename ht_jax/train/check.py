@@ -57,8 +57,9 @@ def check_values(config: TrainConfig) -> None:
         raise UserError(
             f"optimizer.learning_rate is {rate}: pass a positive number, 0.001 for example"
         )
-    if not 0 <= model.dropout < 1:
-        raise UserError(f"model.dropout is {model.dropout}: pass a share from 0 to just below 1")
+    for name in ("dropout", "recurrent_dropout"):
+        if not 0 <= (share := getattr(model, name)) < 1:
+            raise UserError(f"model.{name} is {share}: pass a share from 0 to just below 1")
     if model.joint is not None and (model.input is not None or model.recurrent is not None):
         raise UserError(
             f"model.joint {model.joint} replaces both matrices: drop it, or drop model.input and "

@@ -28,6 +28,10 @@ class ModelConfig:
     """Factor on uint8 pixels: the dark background stays 0, the items are of the order of 1."""
     dropout: float = 0.0
     """Share of the features dropped before the classifier while training, in [0, 1)."""
+    recurrent_dropout: float = 0.0
+    """Share of the hidden state hidden from the recurrent product while training, in [0, 1)."""
+    layer_norm: bool = False
+    """Normalise the projections of the input and of the hidden state."""
 
 
 @dataclasses.dataclass(frozen=True)
