@@ -48,7 +48,38 @@ ROWS = (
         ht.HT((4, 5, 3), (2, 3, 4), rank=3, tree=((0, 2), 1)),
         "leaf_0:adx leaf_1:bey leaf_2:cfz node_0__2:wxz node_0_2:wy -> abc,def",
     ),
-    Row("ht_pair", ht.HT((10, 6), (4, 6), rank=3), "leaf_0:acx leaf_1:bdy node_0_1:xy -> ab,cd"),
     Row("ht_single", ht.HT((60,), (24,), rank=1), "leaf_0:ab -> a,b"),
     Row("ht_of_ones", ht.HT((1, 60, 1), (24, 1, 1), rank=5, leaf_rank=(2, 4, 1)), HT3),
+    Row("low_rank", ht.LowRank(60, 24, rank=3), "u:ar v:rb -> a,b"),
+    Row(
+        "tt",
+        ht.TT((4, 5, 3), (2, 3, 4), rank=(3, 2)),
+        "core_0:adx core_1:xbey core_2:ycf -> abc,def",
+    ),
+    Row(
+        "tr",
+        ht.TR((4, 5, 3), (6, 4), rank=2, closing_rank=3, in_features=55, out_features=22),
+        "in_0:vaw in_1:wbx in_2:xcy out_0:ydz out_1:zev -> abc,de",
+    ),
+    Row(
+        "bt",
+        ht.BT((4, 5, 3), (2, 3, 4), rank=2, terms=3),
+        "factor_0:nadx factor_1:nbey factor_2:ncfz core:nxyz -> abc,def",
+    ),
+    Row(
+        "kcp",
+        ht.KCP((4, 15), (6, 4), rank=2, terms=3, in_features=55),
+        "a_in_0:kxa b_in_0:kyb a_in_1:kxc b_in_1:kyd "
+        "a_out_0:kxe b_out_0:kyf a_out_1:kxg b_out_1:kyh -> abcd,efgh",
+    ),
+    Row(
+        "cp",
+        ht.CP((4, 5, 3), (6, 4), rank=3),
+        "in_0:ar in_1:br in_2:cr out_0:dr out_1:er -> abc,de",
+    ),
+    Row(
+        "tucker",
+        ht.Tucker((4, 5, 3), (6, 4), rank=(2, 3, 2, 3, 2)),
+        "in_0:av in_1:bw in_2:cx out_0:dy out_1:ez core:vwxyz -> abc,de",
+    ),
 )

@@ -61,6 +61,7 @@ def test_gradients_equal_those_of_the_dense_product(row):
         assert np.vdot(cores.cores[name], towards) == pytest.approx(np.vdot(x @ moved, target))
 
 
+@pytest.mark.slow
 @formats
 def test_gradient_of_gradient_equals_that_of_the_dense_product(row):
     weight, _, x = made(row, 1)

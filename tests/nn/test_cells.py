@@ -1,6 +1,8 @@
 """Cells in every format and place against the dense equations, written out in NumPy."""
 
 import functools
+import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -10,25 +12,39 @@ from flax import nnx
 
 import ht_jax as ht
 
+pytestmark = pytest.mark.filterwarnings("ignore::ht_jax.RankWarning")
 X, H, T, B = 54, 12, 4, 3  # input, hidden, frames, batch
 CELLS = {"lstm": ht.nn.LSTMCell, "gru": ht.nn.GRUCell, "simple": ht.nn.SimpleCell}
 PLACES = ("none", "input", "recurrent", "input+recurrent", "joint")
 
 
-def formats(place):
-    """The formats of a cell; those of the input and of [x; h] are padded."""
+FORMATS = {
+    "ht": lambda i, o: ht.HT(i, o, rank=3),
+    "tt": lambda i, o: ht.TT(i, o, rank=3),
+    "tr": lambda i, o: ht.TR(i, o, rank=2),
+    "bt": lambda i, o: ht.BT(i, o, rank=2, terms=2),
+    "kcp": lambda i, o: ht.KCP(i, o, rank=1, terms=4),
+    "cp": lambda i, o: ht.CP(i, o, rank=4),
+    "tucker": lambda i, o: ht.Tucker(i, o, rank=2),
+    "low_rank": lambda i, o: ht.LowRank(math.prod(i), math.prod(o), rank=3),
+}
+
+
+def formats(place, family="ht"):
+    """The formats of a cell; those of the input and of [x; h] are padded, where they can be."""
+    make, padded = FORMATS[family], family != "low_rank"
     chosen = {
-        "input": ht.HT((4, 7, 2), (2, 3, 2), rank=3),
-        "recurrent": ht.HT((4, 3), (2, 6), rank=2),
-        "joint": ht.HT((7, 5, 2), (2, 3, 2), rank=3),
+        "input": make((4, 7, 2) if padded else (X,), (2, 3, 2)),
+        "recurrent": make((2, 3, 2), (2, 3, 2)),
+        "joint": make((7, 5, 2) if padded else (X + H,), (2, 3, 2)),
     }
     return {name: chosen[name] for name in place.split("+") if name in chosen}
 
 
 @functools.cache
-def made(kind, place):
-    """A cell in float64 with inputs, its dense kernels and its bias."""
-    cell = CELLS[kind](X, H, **formats(place), param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+def made(kind, place, family="ht"):
+    """A cell in float64, as graph and parameters, with inputs."""
+    cell = CELLS[kind](X, H, **formats(place, family), param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(1), (B, T, X), jnp.float64)
     graph, params = nnx.split(cell)
     return graph, params, x
@@ -36,12 +52,20 @@ def made(kind, place):
 
 def dense(graph, params):
     """The kernels (X, G), (H, G) and the bias, from the whole joint kernel where there is one."""
-    cell = nnx.merge(graph, params)
-    if cell.joint is not None:
-        kernel = np.asarray(cell.joint.weight.to_dense())
-        return kernel[:X], kernel[X:], np.asarray(cell.bias[...])
-    kernels = (cell.input.weight.to_dense(), cell.recurrent.weight.to_dense())
-    return *map(np.asarray, kernels), np.asarray(cell.bias[...])
+    return tuple(map(np.asarray, dense_of(graph)(params)))
+
+
+@functools.cache
+def dense_of(graph):
+    @jax.jit
+    def dense(params):
+        cell = nnx.merge(graph, params)
+        if cell.joint is not None:
+            kernel = cell.joint.weight.to_dense()
+            return kernel[:X], kernel[X:], cell.bias[...]
+        return cell.input.weight.to_dense(), cell.recurrent.weight.to_dense(), cell.bias[...]
+
+    return dense
 
 
 def sigmoid(x):
@@ -72,28 +96,42 @@ kinds = pytest.mark.parametrize("kind", CELLS)
 places = pytest.mark.parametrize("place", PLACES)
 
 
+def marked(*system):
+    """A system that is slow unless it differs in at most one thing from the joint HT-LSTM."""
+    differs = sum(a != b for a, b in zip(system, ("lstm", "joint", "ht")))
+    return pytest.param(*system, marks=pytest.mark.slow if differs > 1 else ())
+
+
+systems = pytest.mark.parametrize(
+    ("kind", "place", "family"),
+    [
+        marked(*system)
+        for system in itertools.product(CELLS, PLACES, FORMATS)
+        if system[1] != "none" or system[2] == "ht"
+    ],
+)
+
+
 @functools.cache
 def outputs_of(graph):
     return jax.jit(lambda params, x: ht.nn.RNN(nnx.merge(graph, params))(x))
 
 
-@kinds
-@places
-def test_outputs_equal_the_dense_equations(kind, place):
-    graph, params, x = made(kind, place)
+@systems
+def test_outputs_equal_the_dense_equations(kind, place, family):
+    graph, params, x = made(kind, place, family)
     wanted = by_hand(kind, *dense(graph, params), np.asarray(x))
     np.testing.assert_allclose(outputs_of(graph)(params, x), wanted, atol=1e-12, rtol=1e-10)
 
 
-@kinds
-@places
-def test_gradients_equal_finite_differences_of_the_dense_equations(kind, place):
-    graph, params, x = made(kind, place)
+@systems
+def test_gradients_equal_finite_differences_of_the_dense_equations(kind, place, family):
+    graph, params, x = made(kind, place, family)
     rng = np.random.default_rng(0)
     towards = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape)), params)
     target = rng.normal(size=(B, T, H))
 
-    gradient = jax.grad(lambda p: jnp.vdot(outputs_of(graph)(p, x), target))(params)
+    gradient = jax.jit(jax.grad(lambda p: jnp.vdot(outputs_of(graph)(p, x), target)))(params)
     slope = sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, towards))))
 
     def loss(step):
@@ -115,21 +153,39 @@ def test_one_step_after_the_other_equals_the_layer(kind, place):
     np.testing.assert_allclose(outputs_of(graph)(params, x), theirs, atol=1e-12)
 
 
-@places
-def test_initial_gates_have_the_dense_variance_for_100_seeds(place):
+@systems
+def test_initial_gates_have_the_dense_variance_for_100_seeds(kind, place, family):
     x = jax.random.normal(jax.random.key(1), (4096, X), jnp.float32)
     h = jax.random.normal(jax.random.key(2), (4096, H), jnp.float32)
 
     def rms(seed, places):
-        cell = ht.nn.LSTMCell(X, H, **places, rngs=nnx.Rngs(params=seed))
+        cell = CELLS[kind](X, H, **places, rngs=nnx.Rngs(params=seed))
         z = cell.project(x) + ht.apply(cell.recurrent_weight(), h)
         return jnp.sqrt(jnp.mean(jnp.square(z - cell.bias[...])))
 
     seeds = jax.random.split(jax.random.key(3), 100)
-    ours = np.asarray(jax.jit(jax.vmap(lambda s: rms(s, formats(place))))(seeds))
+    ours = np.asarray(jax.jit(jax.vmap(lambda s: rms(s, formats(place, family))))(seeds))
     # Two layers of unit variance are added, but a joint one is a single layer over [x; h].
     dense = 1.0 if place == "joint" else np.sqrt(2)
     assert np.all(np.abs(ours / dense - 1) < 0.05), (ours.min(), ours.max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FORMATS)
+def test_gradient_of_the_gradient_of_a_whole_layer(family):
+    graph, params, x = made("lstm", "joint", family)
+
+    def squares(params):
+        outputs = lambda p: jnp.sum(jnp.square(outputs_of(graph)(p, x)))  # noqa: E731
+        return sum(jnp.vdot(g, g) for g in jax.tree.leaves(jax.grad(outputs)(params)))
+
+    towards = jax.tree.map(jnp.ones_like, params)
+    gradient = jax.jit(jax.grad(squares))(params)
+    slope = float(sum(jnp.sum(g) for g in jax.tree.leaves(gradient)))
+    e = 1e-5
+    up, down = (jax.tree.map(lambda p, d, s=s: p + s * d, params, towards) for s in (e, -e))
+    numeric = float(squares(up) - squares(down)) / (2 * e)
+    assert slope == pytest.approx(numeric, rel=1e-5)
 
 
 def test_forget_bias_starts_at_one():
