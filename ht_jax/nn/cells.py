@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Shaped
 
 from ht_jax.formats import Dense, Format, Weight, apply
+from ht_jax.nn.frames import apply_to_integers
 from ht_jax.nn.linear import TensorDense, promote
 
 Carry = Any
@@ -136,12 +137,17 @@ class RecurrentCell(nnx.RNNCellBase):
                 `x * scale + offset`.
             scale, offset: the normalisation of integer inputs.
         """
-        bias = self.bias[...]
-        if jnp.issubdtype(x.dtype, jnp.integer):
-            x = normalise(x, self.dtype or self.param_dtype, scale, offset)
+        weight, bias = self.input_weight(), self.bias[...]
         with jax.named_scope("input_to_hidden"):
-            x, weight, bias = promote((x, self.input_weight(), bias), self.dtype)
-            return self._normed("input", apply(weight, x, precision=self.precision)) + bias
+            if jnp.issubdtype(x.dtype, jnp.integer):
+                weight, bias = promote((weight, bias), self.dtype)
+                y = apply_to_integers(
+                    weight, x, scale=scale, offset=offset, precision=self.precision
+                )
+            else:
+                x, weight, bias = promote((x, weight, bias), self.dtype)
+                y = apply(weight, x, precision=self.precision)
+            return self._normed("input", y) + bias
 
     def _normed(self, part: str, y: Array) -> Array:
         if self.norms is None:
@@ -298,13 +304,3 @@ class SimpleCell(RecurrentCell):
         del carry
         h = jnp.tanh(z + u)
         return h, h
-
-
-def normalise(x: Array, dtype: Any, scale: float, offset: float) -> Array:
-    """Integers as floats, `x * scale + offset`.
-
-    The barrier keeps XLA:CPU from fusing the conversion into the matrix product, which then
-    runs at half its speed (experiments/bench.py --suite projection).
-    """
-    x = x.astype(dtype) * jnp.asarray(scale, dtype) + jnp.asarray(offset, dtype)
-    return jax.lax.optimization_barrier(x)

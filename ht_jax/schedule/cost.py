@@ -27,6 +27,7 @@ class Device:
         fault_bytes: arrays larger than this are mapped anew on every call.
         fault_cost: what that adds, seconds per byte.
         overhead: seconds per contraction.
+        tile_bytes: largest float copy of integer inputs worth making at once.
     """
 
     flops: float
@@ -36,13 +37,14 @@ class Device:
     fault_bytes: float
     fault_cost: float
     overhead: float
+    tile_bytes: float
 
 
 # Orders of magnitude of one recent device of each kind: only their ratios decide.
 DEVICES = {
-    "cpu": Device(200e9, 30e9, 12, 64, 32 * 2**20, 2e-10, 3e-6),
-    "gpu": Device(20e12, 1e12, 32, 64, math.inf, 0.0, 5e-6),
-    "tpu": Device(50e12, 8e11, 128, 128, math.inf, 0.0, 2e-6),
+    "cpu": Device(200e9, 30e9, 12, 64, 32 * 2**20, 2e-10, 3e-6, 4 * 2**20),
+    "gpu": Device(20e12, 1e12, 32, 64, math.inf, 0.0, 5e-6, math.inf),
+    "tpu": Device(50e12, 8e11, 128, 128, math.inf, 0.0, 2e-6, math.inf),
 }
 
 
@@ -127,9 +129,7 @@ class _Counts:
         return float((self.groups * touched + 2 * self.laid_out) * self.itemsize)
 
     def forward_seconds(self, dev: Device) -> float:
-        product = product_seconds(
-            dev, self.groups, self.rows, self.inner, self.cols, self.itemsize
-        )
+        product = product_seconds(dev, self.groups, self.rows, self.inner, self.cols, self.itemsize)
         return float(product + layout_seconds(dev, self.laid_out, self.itemsize))
 
     def backward_seconds(self, dev: Device, left: bool, right: bool) -> float:
