@@ -1,19 +1,49 @@
 """Recurrent layers whose weights are tensor networks, for JAX and Flax."""
 
-
 from ht_jax import models as models
 from ht_jax import nn as nn
+from ht_jax import plot as plot
+from ht_jax import tensor as tensor
+from ht_jax.formats import BT as BT
+from ht_jax.formats import CP as CP
 from ht_jax.formats import HT as HT
+from ht_jax.formats import KCP as KCP
+from ht_jax.formats import TR as TR
+from ht_jax.formats import TT as TT
 from ht_jax.formats import Dense as Dense
 from ht_jax.formats import Format as Format
+from ht_jax.formats import LowRank as LowRank
 from ht_jax.formats import ModeFormat as ModeFormat
 from ht_jax.formats import RankWarning as RankWarning
+from ht_jax.formats import Tucker as Tucker
 from ht_jax.formats import Weight as Weight
 from ht_jax.formats import apply as apply
 from ht_jax.formats import parse_format as parse_format
 from ht_jax.network import TensorNetwork as TensorNetwork
 from ht_jax.schedule import Schedule as Schedule
 from ht_jax.schedule import plan as plan
+from ht_jax.suggest import Suggestion as Suggestion
+from ht_jax.suggest import suggest as suggest
+from ht_jax.summary import Summary as Summary
+from ht_jax.summary import summary as summary
+from ht_jax.surgery import tensorize as tensorize
+from ht_jax.tensor import HTTensor as HTTensor
+from ht_jax.tensor import ToleranceWarning as ToleranceWarning
+from ht_jax.tensor import cat as cat
+from ht_jax.tensor import distance as distance
+from ht_jax.tensor import elements as elements
+from ht_jax.tensor import inner as inner
+from ht_jax.tensor import norm as norm
+from ht_jax.tensor import orthogonalize as orthogonalize
+from ht_jax.tensor import permute as permute
+from ht_jax.tensor import singular_values as singular_values
+from ht_jax.tensor import squeeze as squeeze
+from ht_jax.tensor import truncate as truncate
+from ht_jax.tensor import truncate_cp as truncate_cp
+from ht_jax.tensor import truncate_product as truncate_product
+from ht_jax.tensor import truncate_sum as truncate_sum
+from ht_jax.tensor import ttm as ttm
+from ht_jax.tensor import ttv as ttv
 from ht_jax.tree import DimensionTree as DimensionTree
 
 __version__ = "0.1.0"

@@ -57,9 +57,7 @@ class TensorNetwork:
         """
         named = tuple((name, tuple(indices)) for name, indices in cores.items())
         used = dict.fromkeys(index for _, indices in named for index in indices)
-        net = cls(
-            named, tuple((i, sizes.get(i, 0)) for i in used), tuple(inputs), tuple(outputs)
-        )
+        net = cls(named, tuple((i, sizes.get(i, 0)) for i in used), tuple(inputs), tuple(outputs))
         net._check()
         return net
 

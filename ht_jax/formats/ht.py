@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ht_jax.formats.base import Fit, ModeFormat, at_least_one, sizes
-from ht_jax.formats.dense import check_kernel
-from ht_jax.formats.fitting import fit, mode_pairs, tell_rank
+from ht_jax.formats.fitting import check_kernel, fit, mode_pairs, tell_rank
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
 from ht_jax.tensor import hsvd
@@ -122,7 +121,7 @@ class HT(ModeFormat):
         """Hierarchical SVD: see `Format.from_dense`. With neither `tol` nor `rank` the
         format's own ranks bound it."""
         del key
-        check_kernel(kernel, self)
+        kernel = check_kernel(kernel, self, tol=tol)
         bounds = self.ranks if tol is None and rank is None else {}
         if rank is not None:
             at_least_one("rank", rank)
@@ -131,11 +130,13 @@ class HT(ModeFormat):
         pairs = mode_pairs(kernel, self)
         merged = jnp.asarray(pairs).reshape([m * n for m, n in zip(self.in_modes, self.out_modes)])
         cores = hsvd(merged, tree, tol=tol, ranks=bounds)
-        found = self._with_ranks({n: c.shape[-1 if tree.is_leaf(n) else 0] for n, c in cores.items()})
+        found = self._with_ranks(
+            {n: c.shape[-1 if tree.is_leaf(n) else 0] for n, c in cores.items()}
+        )
         for k, leaf in enumerate(tree.leaves):
             shape = (self.in_modes[k], self.out_modes[k])
             cores[leaf] = cores[leaf].reshape(*shape, *cores[leaf].shape[1:])
-        return fit(Weight(dict(cores), found), kernel)
+        return fit(Weight(dict(cores), found), kernel, tol=tol)
 
     def _with_ranks(self, ranks: dict[str, int]) -> Self:
         tree = self.dimension_tree

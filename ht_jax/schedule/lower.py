@@ -55,9 +55,7 @@ def _contract(
     product = Product.of(a_indices, b_indices, step.indices)
     axes = [tuple(map(a_indices.index, part)) for part in (product.inner, product.groups)]
     b_axes = [tuple(map(b_indices.index, part)) for part in (product.inner, product.groups)]
-    y = jax.lax.dot_general(
-        a, b, ((axes[0], b_axes[0]), (axes[1], b_axes[1])), precision=precision
-    )
+    y = jax.lax.dot_general(a, b, ((axes[0], b_axes[0]), (axes[1], b_axes[1])), precision=precision)
     return _transpose(y, product.indices, step.indices)
 
 

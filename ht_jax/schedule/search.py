@@ -231,10 +231,7 @@ class _Grouping:
     def group_indices(self, mask: int, state: _State) -> Indices:
         """Indices that a group brings: bonds to later cores first, then outputs."""
         carried = [
-            i
-            for k, (_, indices) in enumerate(self.network.cores)
-            if mask >> k & 1
-            for i in indices
+            i for k, (_, indices) in enumerate(self.network.cores) if mask >> k & 1 for i in indices
         ]
         new = [i for i in dict.fromkeys(carried) if self._needed(i, state.left & ~mask)]
         outputs = [i for i in self.network.outputs if i in new]
@@ -296,9 +293,7 @@ def _steps_of_groups(grouping: _Grouping, state: _State, groups: tuple[int, ...]
     return steps
 
 
-def _merge(
-    grouping: _Grouping, mask: int, state: _State, name: str
-) -> tuple[str, list[Step]]:
+def _merge(grouping: _Grouping, mask: int, state: _State, name: str) -> tuple[str, list[Step]]:
     """Steps that multiply the cores of a group into one tensor, laid out for its product."""
     cores = {c: grouping.network.indices[c] for k, c in enumerate(grouping.cores) if mask >> k & 1}
     if len(cores) == 1:

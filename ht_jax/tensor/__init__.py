@@ -1,5 +1,31 @@
 """Hierarchical Tucker tensors and their algebra."""
 
-from ht_jax.tensor.hsvd import hsvd
-
-__all__ = ["hsvd"]
+from ht_jax.tensor.arithmetic import add as add
+from ht_jax.tensor.arithmetic import distance as distance
+from ht_jax.tensor.arithmetic import inner as inner
+from ht_jax.tensor.arithmetic import multiply as multiply
+from ht_jax.tensor.arithmetic import norm as norm
+from ht_jax.tensor.arithmetic import orthogonalize as orthogonalize
+from ht_jax.tensor.construct import from_cp as from_cp
+from ht_jax.tensor.construct import from_tt as from_tt
+from ht_jax.tensor.construct import laplace_like as laplace_like
+from ht_jax.tensor.construct import ones as ones
+from ht_jax.tensor.construct import random as random
+from ht_jax.tensor.construct import random_with_singular_values as random_with_singular_values
+from ht_jax.tensor.construct import separable as separable
+from ht_jax.tensor.construct import sum_of_functions as sum_of_functions
+from ht_jax.tensor.hsvd import hsvd as hsvd
+from ht_jax.tensor.ht_tensor import HTTensor as HTTensor
+from ht_jax.tensor.modes import cat as cat
+from ht_jax.tensor.modes import elements as elements
+from ht_jax.tensor.modes import permute as permute
+from ht_jax.tensor.modes import squeeze as squeeze
+from ht_jax.tensor.modes import ttm as ttm
+from ht_jax.tensor.modes import ttv as ttv
+from ht_jax.tensor.truncate import ToleranceWarning as ToleranceWarning
+from ht_jax.tensor.truncate import reduced_gramians as reduced_gramians
+from ht_jax.tensor.truncate import singular_values as singular_values
+from ht_jax.tensor.truncate import truncate as truncate
+from ht_jax.tensor.truncate import truncate_cp as truncate_cp
+from ht_jax.tensor.truncate import truncate_product as truncate_product
+from ht_jax.tensor.truncate import truncate_sum as truncate_sum

@@ -5,14 +5,12 @@ one of them or for both.
 """
 
 import dataclasses
-import math
 from collections.abc import Collection
-from typing import Any
 
-import jax
 from flax import nnx
 
 from ht_jax.nn import RecurrentCell
+from ht_jax.summary import summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +50,10 @@ def count(model: nnx.Module, cell: RecurrentCell, compressed: Collection[str]) -
     >>> count(cell, cell, ())
     Counts(params=72, matrix_params=64, dense_matrix_params=64)
     """
-    inputs, hidden = cell.in_features, cell.hidden_features
-    rows = {"input": inputs, "recurrent": hidden, "joint": inputs + hidden}
     names = compressed or ("input", "recurrent")
-    stored = sum(_size(getattr(cell, name).weight) for name in names)
-    dense = sum(rows[name] * cell.gates * hidden for name in names)
-    return Counts(_size(nnx.state(model, nnx.Param)), stored, dense)
-
-
-def _size(tree: Any) -> int:
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+    layers = [layer for layer in summary(cell, batch=None).layers if layer.path in names]
+    return Counts(
+        summary(model, batch=None).params,
+        sum(layer.matrix_params for layer in layers),
+        sum(layer.dense_params for layer in layers),
+    )

@@ -106,13 +106,21 @@ def _build_model(
 ) -> tuple[nnx.Module, Counts]:
     features, hidden = math.prod(clip_shape[1:]), config.model.hidden
     formats, rngs = parse_formats(config.model), nnx.Rngs(config.seed)
-    dtype = jnp.dtype(config.dtype)
-    cell = _CELLS[config.model.cell](features, hidden, **formats, dtype=dtype, rngs=rngs)
+    dtype, chosen = jnp.dtype(config.dtype), config.model
+    cell = _CELLS[chosen.cell](
+        features,
+        hidden,
+        **formats,
+        recurrent_dropout=chosen.recurrent_dropout,
+        layer_norm=chosen.layer_norm,
+        dtype=dtype,
+        rngs=rngs,
+    )
     model = VideoClassifier(
-        nn.RNN(cell, scale=config.model.pixel_scale),
+        nn.RNN(cell, scale=chosen.pixel_scale),
         hidden,
         num_classes,
-        dropout=config.model.dropout,
+        dropout=chosen.dropout,
         dtype=dtype,
         rngs=rngs,
     )

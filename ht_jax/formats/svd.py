@@ -1,0 +1,96 @@
+"""Truncated singular value decompositions, by bound or by error, and the chain of them: TT-SVD.
+
+With r columns kept, the squared error is the sum of the squared singular values behind them;
+errors of successive projections add up, so what one does not spend, later ones may.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+
+def budget(x: Inexact[Array, "*modes"], tol: float) -> float:
+    """Squared error that a relative Frobenius tolerance allows in all.
+
+    Raises:
+        ValueError: `tol` is below what the dtype of `x` can resolve, or is not positive.
+    """
+    resolution = float(jnp.finfo(x.dtype).eps)
+    if not tol >= resolution:
+        raise ValueError(
+            f"tol {tol} is below the resolution {resolution:.1e} of {x.dtype}: "
+            "use float64 (jax.config.update('jax_enable_x64', True)) or a larger tol"
+        )
+    # A hair less than all of it: the rounding of the sums must not exceed the tolerance.
+    return float(jnp.vdot(x, x).real) * tol**2 * (1 - resolution**0.5)
+
+
+def project(
+    matrix: Inexact[Array, "m n"], share: float | None = None, bound: int | None = None
+) -> tuple[Inexact[Array, "m r"], Inexact[Array, "r n"], float]:
+    """Projects a matrix on its leading left singular vectors.
+
+    Args:
+        matrix: any matrix.
+        share: squared error that may be spent; the rank is as small as that allows. Without
+            it the rank is `bound`, and the function can be traced.
+        bound: bound on the rank.
+
+    Returns:
+        The orthonormal frame u, the projection u^H matrix, and the squared error spent
+        (0 where no share is given).
+    """
+    u, s, _ = jnp.linalg.svd(_reduced(matrix), full_matrices=False)
+    rank = s.shape[0] if bound is None else min(bound, s.shape[0])
+    if share is None:
+        return u[:, :rank], u[:, :rank].conj().T @ matrix, 0.0
+    tails = jnp.cumsum((s**2)[::-1])[::-1]  # tails[r]: squared error of keeping r
+    rank = max(1, min(rank, int(jnp.sum(tails > share))))
+    return u[:, :rank], u[:, :rank].conj().T @ matrix, float(jnp.sum(s[rank:] ** 2))
+
+
+def _reduced(matrix: Array) -> Array:
+    """A square matrix with the left singular vectors and values of a wide one (QR first)."""
+    rows, cols = matrix.shape
+    return jnp.linalg.qr(matrix.T, mode="r").T if cols > rows else matrix
+
+
+def tt_svd(
+    x: Inexact[Array, "*modes"],
+    *,
+    tol: float | None = None,
+    ranks: Sequence[int] | None = None,
+    first: int = 1,
+) -> list[Array]:
+    """Decomposes a dense tensor into a train of cores (Oseledets 2011, algorithm 1).
+
+    Args:
+        x: tensor (n_1, ..., n_d).
+        tol: relative Frobenius error to keep, with ranks as small as that allows.
+        ranks: bound on each of the d - 1 ranks.
+        first: size of an edge before the first core that is folded into n_1, slowest.
+
+    Returns:
+        The cores (r_{k-1}, n_k, r_k), r_0 = `first`, r_d = 1.
+    """
+    shape = [x.shape[0] // first, *x.shape[1:]]
+    left = None if tol is None else budget(x, tol)
+    cores, rest = [], x.reshape(first, -1)
+    for k, n in enumerate(shape[:-1]):
+        before = rest.shape[0]
+        share = None if left is None else left / (len(shape) - 1 - k)
+        bound = None if ranks is None else ranks[k]
+        frame, rest, spent = project(rest.reshape(before * n, -1), share, bound)
+        left = None if left is None else max(left - spent, 0.0)
+        cores.append(frame.reshape(before, n, -1))
+    return [*cores, rest.reshape(-1, shape[-1], 1)]
+
+
+def leading(x: Inexact[Array, "*modes"], axis: int, rank: int) -> Inexact[Array, "n rank"]:
+    """Leading left singular vectors of the unfolding of `x` at `axis`."""
+    matrix = jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], math.prod(x.shape) // x.shape[axis])
+    return project(matrix, bound=rank)[0]
