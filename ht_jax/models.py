@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import einops
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Shaped
@@ -44,7 +45,7 @@ class VideoClassifier(nnx.Module):
         dtype: Any = None,
         rngs: nnx.Rngs,
     ):
-        self.features = nnx.data(features)
+        self.features = features
         self.rnn = rnn
         self.dropout = nnx.Dropout(dropout)
         self.classifier = nnx.Linear(hidden_features, num_classes, dtype=dtype, rngs=rngs)
@@ -59,12 +60,13 @@ class VideoClassifier(nnx.Module):
         """Logits of clips.
 
         Args:
-            frames: clips; uint8 frames are normalised as `rnn` says.
+            frames: clips of one frame or more; uint8 frames are normalised as `rnn` says, or as
+                `features` does.
             seq_lengths: number of valid frames of each clip.
             rngs: for the dropout, while `model.train()` is on.
         """
         x = frames if self.features is None else self.features(frames)
-        x = x.reshape(*x.shape[:2], -1)
+        x = einops.rearrange(x, "batch time ... -> batch time (...)")
         outputs = self.rnn(x, seq_lengths=seq_lengths, rngs=rngs)
         last = outputs[:, -1] if seq_lengths is None else _at_last(outputs, seq_lengths)
         return self.classifier(self.dropout(last, rngs=rngs)).astype(jnp.float32)

@@ -47,7 +47,7 @@ class TensorNetwork:
         """Builds a network from plain mappings.
 
         Raises:
-            ValueError: an index has no size, an open index stands in no core, a core carries
+            ValueError: a name begins with @, an index has no size, an open index stands in no core, a core carries
                 an index twice, or an index is both input and output.
 
         Example:
@@ -62,6 +62,9 @@ class TensorNetwork:
         return net
 
     def _check(self) -> None:
+        for name in (*self.indices, *self.size):
+            if name.startswith("@"):
+                raise ValueError(f"{name!r} begins with @, which is kept for schedules")
         for index, size in self.sizes:
             if size < 1:
                 raise ValueError(f"index {index!r} has size {size}: every index needs a size >= 1")

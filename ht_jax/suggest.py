@@ -25,7 +25,7 @@ SIMILAR = 1.1  # effective ranks count as equal in steps of this factor
 PLANNED = 8  # candidates that are good enough to be planned
 PER_SIDE = 2  # factorizations kept of each size, for each number of modes
 SPREAD, WIDTH = 2.5, 6  # modes lie within this factor of their mean, and this near unless exact
-UNEVEN = 0.05  # what modes e times as large as others weigh, as a share of padding
+UNEVEN, EXACT = 0.05, 0.03  # in shares of padding: modes e times as large as others; no padding
 TERMS = (1, 2, 4)  # tried for what a format asks for beside modes and a rank
 GIVEN = {"rank", "in_modes", "out_modes", "in_features", "out_features", "gates"}
 OFFSETS = (None, -2, -1, 1)  # of a second kind of rank from the first
@@ -99,8 +99,8 @@ def suggest(
 
     Example:
         >>> best = suggest(57_856, 256, budget=2_000, gates=4)[0]
-        >>> best.format.in_modes, best.num_params <= 2_000, best.padding < 0.1
-        ((8, 9, 9, 9, 10), True, True)
+        >>> best.num_params <= 2_000, best.padding < 0.02
+        (True, True)
     """
     wanted = _Wanted(_format_class(format), in_features, out_features, gates, batch, mode)
     with warnings.catch_warnings():
@@ -250,7 +250,7 @@ def factorizations(size: int, count: int) -> tuple[Modes, ...]:
     """The best ways to write `size`, or a little more, as a product of `count` modes.
 
     Good are little padding and modes of similar size: modes e times as large as others weigh as
-    much as 5 % of padding.
+    much as 5 % of padding, and padding at all as 3 % more of it.
 
     Args:
         size: at least 1.
@@ -276,7 +276,8 @@ def factorizations(size: int, count: int) -> tuple[Modes, ...]:
 
 
 def _weight(modes: Modes, size: int) -> float:
-    return math.prod(modes) / size - 1 + UNEVEN * math.log(modes[-1] / modes[0])
+    padding = math.prod(modes) / size - 1
+    return padding + EXACT * (padding > 0) + UNEVEN * math.log(modes[-1] / modes[0])
 
 
 def _arranged(ins: Modes, outs: Modes, gates: int, paired: bool) -> tuple[Modes, Modes]:

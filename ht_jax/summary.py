@@ -145,7 +145,7 @@ def summary(model: nnx.Module, batch: int | None = 16, frames: int = 6) -> Summa
         >>> cell = ht.nn.LSTMCell(57_600, 256, input=fmt, rngs=nnx.Rngs(0))
         >>> found = summary(cell)
         >>> found.params, found.matrix_params, round(found.compression_ratio)
-        (264413, 1245, 47376)
+        (264413, 1245, 47375)
         >>> print(found)
         layer      class        format  in_modes     out_modes   ranks            params ...
         input      TensorDense  HT      8,10,10,9,8  16,4,2,4,2  4,4,4,4,4,5,5,5   2,269 ...

@@ -113,10 +113,8 @@ def tensorize(
         >>> model = nnx.Sequential(nnx.Linear(48, 16, rngs=nnx.Rngs(0)), nnx.relu)
         >>> fmt = ht.HT((8, 6), (4, 4), rank=3)
         >>> model, report = tensorize(model, {"layers/0": fmt}, rngs=nnx.Rngs(1))
-        >>> print(report)
-        layer     was     is           formats ... before  after
-        layers/0  Linear  TensorDense  kernel=HT(in_modes=(8, 6), out_modes=(4, 4), rank=3) 784 193
-        model: 784 numbers before, 193 after
+        >>> report.swaps[0].formats["kernel"], report.params_before, report.params_after
+        (HT(in_modes=(8, 6), out_modes=(4, 4), rank=3), 784, 193)
     """
     layers = _layers(model)
     chosen = _choose(model, layers, formats)

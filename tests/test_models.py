@@ -30,6 +30,16 @@ def test_an_empty_clip_gets_the_logits_of_no_evidence():
     np.testing.assert_allclose(logits[1], model.classifier.bias[...], atol=1e-7)
 
 
+def test_clips_of_no_batch():
+    assert classifier()(CLIPS[:0]).shape == (0, 5)
+
+
+def test_a_plain_function_for_features_is_static():
+    graph, state = nnx.split(classifier(features=jnp.square))
+    logits = jax.jit(lambda state, x: nnx.merge(graph, state)(x))(state, CLIPS)
+    assert logits.shape == (3, 5)
+
+
 def test_features_come_first():
     model = classifier(features=lambda frames: frames[..., ::-1])
     turned = np.ascontiguousarray(CLIPS[..., ::-1])

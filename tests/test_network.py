@@ -50,6 +50,7 @@ def test_ranges_outside_are_refused(rows):
         ({"u": "iio"}, {"i": 2, "o": 2}, "i", "o", "twice"),
         ({"u": "io"}, {"i": 2, "o": 2, "p": 2}, "i", "p", "'p'"),
         ({"u": "io"}, {"i": 2, "o": 2}, "i", "i", "'i'"),
+        ({"@x": "io"}, {"i": 2, "o": 2}, "i", "o", "'@x' begins with @"),
     ],
 )
 def test_bad_networks_are_refused(cores, sizes, inputs, outputs, says):

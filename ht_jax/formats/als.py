@@ -25,11 +25,12 @@ def descend(
     net: TensorNetwork, x: Float[Array, "*modes"], cores: Cores, sweeps: int = SWEEPS
 ) -> tuple[Cores, float]:
     """Sweeps until the error stagnates; returns it beside the cores."""
-    error = math.inf
-    for n in range(sweeps):
+    error, stalls = math.inf, 0
+    for _ in range(sweeps):
         cores, left = sweep(net, x, cores)
         before, error = error, float(left)
-        if n > 5 and before - error < 1e-3 * error:
+        stalls = stalls + 1 if before - error < 1e-3 * before else 0
+        if stalls == 3 or error < 10 * float(jnp.finfo(x.dtype).eps):
             break
     return cores, error
 

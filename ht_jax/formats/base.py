@@ -10,6 +10,7 @@ import abc
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -68,9 +69,12 @@ class Format(abc.ABC):
         """
         if (in_features, out_features) == (self.in_features, self.out_features):
             return self
-        sized: Any = dataclasses.replace(  # pyright: ignore[reportArgumentType]
-            self, in_features=in_features, out_features=out_features
-        )
+        if self.gates != 1:
+            raise ValueError(f"{self} has gates: size it before with_gates")
+        with warnings.catch_warnings(action="ignore"):  # its ranks have been told already
+            sized: Any = dataclasses.replace(  # pyright: ignore[reportArgumentType]
+                self, in_features=in_features, out_features=out_features
+            )
         return sized
 
     @property
@@ -109,7 +113,8 @@ class Format(abc.ABC):
         Args:
             kernel: the dense matrix.
             tol: relative Frobenius error to keep, with ranks as small as that allows.
-            rank: bound on every rank in place of the format's own.
+            rank: bound on every rank in place of the format's own. Beside `tol` it wins: read
+                the error that is left from the `Fit`.
             key: for formats whose method starts at random.
 
         Returns:
@@ -124,9 +129,13 @@ class Format(abc.ABC):
     def plan(
         self, batch: int, *, dtype: Any = jnp.float32, mode: schedules.Mode = "train"
     ) -> schedules.Schedule:
-        """The schedule that `apply` uses for `batch` rows on the default device."""
+        """The schedule that `apply` uses for `batch` rows on the default device.
+
+        Under `jax.export` with a symbolic batch, that of a single row.
+        """
+        rows = max(batch, 1) if isinstance(batch, int) else 1
         kind = jax.default_backend()
-        return schedules.best(self.network(), max(batch, 1), jnp.dtype(dtype).name, mode, kind)
+        return schedules.best(self.network(), rows, jnp.dtype(dtype).name, mode, kind)
 
     def pad_inputs(self, x: Shaped[Array, "batch in_features"]) -> Shaped[Array, "batch in_size"]:
         """`x` with zeros around it, as wide as the network's input modes."""
@@ -187,17 +196,20 @@ class ModeFormat(Format):
 
     in_modes: tuple[int, ...]
     out_modes: tuple[int, ...]
-    in_features: int = dataclasses.field(default=0, kw_only=True)
-    out_features: int = dataclasses.field(default=0, kw_only=True)
+    in_features: int = dataclasses.field(default=None, kw_only=True)  # pyright: ignore
+    out_features: int = dataclasses.field(default=None, kw_only=True)  # pyright: ignore
     gates: int = dataclasses.field(default=1, kw_only=True)
 
     def __post_init__(self):
         for side in ("in", "out"):
             modes = sizes(f"{side}_modes", getattr(self, f"{side}_modes"))
-            features = getattr(self, f"{side}_features") or math.prod(modes)
-            check_covers(f"{side}_modes", modes, f"{side}_features", features)
             object.__setattr__(self, f"{side}_modes", modes)
-            object.__setattr__(self, f"{side}_features", features)
+            if getattr(self, f"{side}_features") is None:
+                object.__setattr__(self, f"{side}_features", math.prod(modes))
+            as_int(self, f"{side}_features")
+            features = getattr(self, f"{side}_features")
+            check_covers(f"{side}_modes", modes, f"{side}_features", features)
+        check_gates(self, math.prod(self.out_modes))
 
     def with_gates(self, gates: int) -> Self:
         """See `Format.with_gates`: the gate is folded into the first output mode."""
@@ -275,6 +287,12 @@ class Restricted(Format):
         """The base's network, its input indices cut to the slabs that the rows touch."""
         return self.base.network().restrict(*self.padded_range)
 
+    def sized(self, in_features: int, out_features: int) -> Self:
+        """See `Format.sized`; a slice cannot be padded."""
+        if (in_features, out_features) != (self.in_features, self.out_features):
+            raise ValueError(f"{self} is not of size {(in_features, out_features)}")
+        return self
+
     def with_gates(self, gates: int) -> Self:
         """The same rows of the base with gates."""
         return dataclasses.replace(self, base=self.base.with_gates(gates))
@@ -289,14 +307,39 @@ def sizes(name: str, values: Any) -> tuple[int, ...]:
     return tuple(int(v) for v in values)
 
 
-def at_least_one(name: str, value: Any) -> None:
-    """Raises ValueError unless `value` is an int >= 1."""
-    sizes(name, (value,))
+def at_least_one(name: str, value: Any) -> int:
+    """`value` as an int, or a ValueError that quotes it unless it is one >= 1."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} {value!r} must be a whole number, at least 1")
+    return int(value)
+
+
+def as_int(fmt: Any, name: str) -> None:
+    """Makes the field `name` of a format an int >= 1, or raises a ValueError that quotes it."""
+    object.__setattr__(fmt, name, at_least_one(name, getattr(fmt, name)))
+
+
+def check_gates(fmt: Any, out_size: int) -> None:
+    """Raises ValueError unless the gates divide the outputs, with padding and without."""
+    as_int(fmt, "gates")
+    if fmt.out_features % fmt.gates or out_size % fmt.gates:
+        raise ValueError(
+            f"{fmt.out_features} outputs (padded to {out_size}) do not divide into {fmt.gates} "
+            "gates: describe one gate and call with_gates"
+        )
+
+
+def check_paired(in_modes: tuple[int, ...], out_modes: tuple[int, ...]) -> None:
+    """Raises ValueError unless there are as many output as input modes."""
+    if len(in_modes) != len(out_modes):
+        raise ValueError(
+            f"in_modes {in_modes} are {len(in_modes)} but out_modes {out_modes} are "
+            f"{len(out_modes)}: this format pairs them; fill up with modes of 1"
+        )
 
 
 def check_covers(modes_name: str, modes: tuple[int, ...], name: str, features: int) -> None:
     """Raises ValueError unless `modes` multiply to `features` or more."""
-    at_least_one(name, features)
     if math.prod(modes) < features:
         raise ValueError(
             f"{modes_name} {modes} multiply to {math.prod(modes)}, which is below {name} "

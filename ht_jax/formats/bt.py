@@ -10,9 +10,8 @@ import dataclasses
 
 import jax
 
-from ht_jax.formats.base import Fit, ModeFormat, at_least_one
+from ht_jax.formats.base import Fit, ModeFormat, at_least_one, check_paired
 from ht_jax.formats.fitting import as_tensor, check_kernel, fit, refuse_tol, tell_rank
-from ht_jax.formats.ht import check_paired
 from ht_jax.formats.multistart import fit_network
 from ht_jax.formats.ranks import bounded
 from ht_jax.formats.weight import Weight

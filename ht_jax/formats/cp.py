@@ -21,6 +21,7 @@ from ht_jax.formats.ranks import bounded
 from ht_jax.formats.svd import leading
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
+from ht_jax.tensor import linalg
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -68,7 +69,10 @@ class CP(ModeFormat):
         fmt = bounded(self, rank)
         key = jax.random.key(0) if key is None else key
         x, net = as_tensor(kernel, fmt), fmt.network()
-        start = dict(zip(net.indices, _singular_start(x, fmt.rank, key)))
+
+        def start():
+            return dict(zip(net.indices, _singular_start(x, fmt.rank, key)))
+
         cores, starts = fit_network(net, x, key, [start])
         return fit(Weight(cores, fmt), kernel, starts)
 
@@ -87,7 +91,7 @@ def _singular_start(x: Float[Array, "*modes"], rank: int, key: jax.Array) -> lis
     """For each mode the leading singular vectors, and random ones where they are too few."""
     start = []
     for axis, n in enumerate(x.shape):
-        u = leading(x, axis, min(rank, n))
+        u = jnp.asarray(leading(linalg.on_host(x), axis, min(rank, n)))
         noise = jax.random.normal(jax.random.fold_in(key, axis), (n, rank - u.shape[1]), x.dtype)
         start.append(jnp.concatenate([u, noise / math.sqrt(n)], axis=1))
     return start

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Self
 
-from ht_jax.formats.base import Fit, Format, at_least_one
+from ht_jax.formats.base import Fit, Format, as_int, at_least_one, check_gates
 from ht_jax.formats.fitting import check_kernel
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
@@ -27,6 +27,11 @@ class Unsplit:
     def out_modes(self) -> tuple[int, ...]:
         """The whole output, as one mode."""
         return (self.out_features,)
+
+    def _check_sizes(self) -> None:
+        for name in ("in_features", "out_features"):
+            as_int(self, name)
+        check_gates(self, self.out_features)
 
     def with_gates(self, gates: int) -> Self:
         """See `Format.with_gates`."""
@@ -57,8 +62,7 @@ class Dense(Unsplit, Format):
     gates: int = dataclasses.field(default=1, kw_only=True)
 
     def __post_init__(self):
-        at_least_one("in_features", self.in_features)
-        at_least_one("out_features", self.out_features)
+        self._check_sizes()
 
     def network(self) -> TensorNetwork:
         """One core, `kernel`."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Self
+from typing import Self
 
 import jax.numpy as jnp
-import numpy as np
 
-from ht_jax.formats.base import Fit, ModeFormat, at_least_one, sizes
+from ht_jax.formats.base import Fit, ModeFormat, at_least_one, check_paired
 from ht_jax.formats.fitting import check_kernel, fit, mode_pairs, tell_rank
+from ht_jax.formats.ranks import set_ranks
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
 from ht_jax.tensor import hsvd
@@ -66,11 +66,11 @@ class HT(ModeFormat):
 
     def _check_ranks(self) -> None:
         inner = len(self.dimension_tree.inner) - 1
-        _set_rank(self, "rank", inner, "inner nodes below the root")
+        set_ranks(self, "rank", inner, "inner nodes below the root")
         if self.leaf_rank is None and isinstance(self.rank, tuple):
             raise ValueError(f"rank {self.rank} lists the inner nodes: give leaf_rank as well")
         if self.leaf_rank is not None:
-            _set_rank(self, "leaf_rank", len(self.in_modes), "leaves")
+            set_ranks(self, "leaf_rank", len(self.in_modes), "leaves")
         if self.leaf_rank == self.rank and isinstance(self.rank, int):
             object.__setattr__(self, "leaf_rank", None)
         for node, asked in self._asked_ranks.items():
@@ -136,39 +136,17 @@ class HT(ModeFormat):
         for k, leaf in enumerate(tree.leaves):
             shape = (self.in_modes[k], self.out_modes[k])
             cores[leaf] = cores[leaf].reshape(*shape, *cores[leaf].shape[1:])
-        return fit(Weight(dict(cores), found), kernel, tol=tol)
+        return fit(Weight(dict(cores), found), kernel, tol=tol if rank is None else None)
 
     def _with_ranks(self, ranks: dict[str, int]) -> Self:
         tree = self.dimension_tree
         inner = tuple(ranks[node] for node in tree.inner if node != tree.root)
-        leaves = tuple(ranks[leaf] for leaf in tree.leaves)
+        leaves = tuple(ranks[leaf] for leaf in tree.leaves) if inner or len(tree.leaves) > 1 else 1
         return dataclasses.replace(self, rank=inner or 1, leaf_rank=leaves)
 
     def _shown_fields(self):
         for name, value in super()._shown_fields():
             yield name, value.nested if name == "tree" else value
-
-
-def check_paired(in_modes: tuple[int, ...], out_modes: tuple[int, ...]) -> None:
-    """Raises ValueError unless there are as many output as input modes."""
-    if len(in_modes) != len(out_modes):
-        raise ValueError(
-            f"in_modes {in_modes} are {len(in_modes)} but out_modes {out_modes} are "
-            f"{len(out_modes)}: this format pairs them; fill up with modes of 1"
-        )
-
-
-def _set_rank(fmt: HT, name: str, count: int, what: str) -> None:
-    """Checks a rank that is an int or one for each of `count` nodes; equal ones become an int."""
-    value: Any = getattr(fmt, name)
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        at_least_one(name, value)
-        object.__setattr__(fmt, name, int(value))
-        return
-    value = sizes(name, value)
-    if len(value) != count:
-        raise ValueError(f"{name} {value} lists {len(value)} ranks for {count} {what}")
-    object.__setattr__(fmt, name, value[0] if len(set(value)) == 1 else value)
 
 
 def _by_name(nodes, rank: int | tuple[int, ...]) -> dict[str, int]:

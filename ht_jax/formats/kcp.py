@@ -24,6 +24,7 @@ from ht_jax.formats.ranks import bounded
 from ht_jax.formats.svd import project
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
+from ht_jax.tensor import linalg
 
 Split = tuple[int, int]
 
@@ -136,7 +137,11 @@ class KCP(ModeFormat):
         fmt = bounded(self, rank)
         key = jax.random.key(0) if key is None else key
         x = as_tensor(kernel, fmt)
-        cores, starts = fit_network(fmt.network(), x, key, [_rearranged_start(x, fmt, key)])
+
+        def start():
+            return _rearranged_start(x, fmt, key)
+
+        cores, starts = fit_network(fmt.network(), x, key, [start])
         return fit(Weight(cores, fmt), kernel, starts)
 
 
@@ -178,7 +183,8 @@ def _rearranged_start(x: Float[Array, "*modes"], fmt: KCP, key: jax.Array) -> di
     """
     p, q = zip(*fmt.mode_splits)
     order = [*range(0, x.ndim, 2), *range(1, x.ndim, 2)]
-    a, b, _ = project(x.transpose(order).reshape(math.prod(p), math.prod(q)), bound=fmt.terms)
+    matrix = linalg.on_host(x.transpose(order).reshape(math.prod(p), math.prod(q)))
+    a, b, _ = project(matrix, bound=fmt.terms)
     start: dict[str, Array] = {}
     for part, modes, vectors in (("a", p, a.T), ("b", q, b)):
         net = cp_network(modes[: len(fmt.in_modes)], modes[len(fmt.in_modes) :], fmt.rank)

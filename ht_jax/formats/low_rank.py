@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 
-from ht_jax.formats.base import Fit, Format, at_least_one
+import jax.numpy as jnp
+
+from ht_jax.formats.base import Fit, Format, as_int, at_least_one
 from ht_jax.formats.dense import Unsplit
 from ht_jax.formats.fitting import check_kernel, fit, tell_rank
-from ht_jax.formats.svd import budget, project
+from ht_jax.formats.svd import budget, of_order_one, project
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
+from ht_jax.tensor import linalg
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -42,8 +45,8 @@ class LowRank(Unsplit, Format):
     gates: int = dataclasses.field(default=1, kw_only=True)
 
     def __post_init__(self):
-        for name in ("in_features", "out_features", "rank"):
-            at_least_one(name, getattr(self, name))
+        self._check_sizes()
+        as_int(self, "rank")
         self._check_rank()
 
     def _check_rank(self) -> None:
@@ -63,7 +66,8 @@ class LowRank(Unsplit, Format):
         bound = self.rank if tol is None and rank is None else rank
         if bound is not None:
             at_least_one("rank", bound)
-        share = None if tol is None else budget(kernel, tol)
-        u, v, _ = project(kernel, share, bound)
+        x, scale = of_order_one(linalg.on_host(kernel))
+        u, v, _ = project(x, None if tol is None else budget(x, tol), bound)
         fmt = dataclasses.replace(self, rank=u.shape[1])
-        return fit(Weight({"u": u, "v": v}, fmt), kernel, tol=tol)
+        cores = {"u": jnp.asarray(u), "v": jnp.asarray(v * scale)}
+        return fit(Weight(cores, fmt), kernel, tol=tol if rank is None else None)

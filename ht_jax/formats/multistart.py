@@ -7,7 +7,7 @@ new start throws everything away, while redrawing one term of the best cores men
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +19,14 @@ from ht_jax.formats.contracting import Cores
 from ht_jax.formats.refine import refine
 from ht_jax.network import TensorNetwork
 
-RANDOM_STARTS = 2
+Start = Callable[[], Cores]
+
 STARTS = 24  # in all, at most
-PATIENCE = 6  # starts in a row that may improve the error by less than 1 %
+PATIENCE = 7  # starts in a row that may improve the error by less than 1 %
 
 
 def fit_network(
-    net: TensorNetwork, x: Float[Array, "*modes"], key: jax.Array, starts: Sequence[Cores] = ()
+    net: TensorNetwork, x: Float[Array, "*modes"], key: jax.Array, starts: Sequence[Start] = ()
 ) -> tuple[Cores, int]:
     """The cores whose contraction is nearest to a dense tensor, as far as they can be found.
 
@@ -36,7 +37,7 @@ def fit_network(
         net: the network.
         x: the tensor, one axis for each open index, inputs then outputs.
         key: for the random starts.
-        starts: cores to start from; others follow.
+        starts: functions that make cores to start from; others follow.
 
     Returns:
         The best cores found, and from how many starts. A start that meets the tensor to
@@ -75,11 +76,14 @@ def draw(net: TensorNetwork, key: jax.Array, dtype) -> Cores:
     }
 
 
-def _start(net, key, dtype, starts: Sequence[Cores], number: int, best: Cores) -> Cores:
-    """The given starts, then random ones, then the best cores with a part redrawn."""
+def _start(net, key, dtype, starts: Sequence[Start], number: int, best: Cores) -> Cores:
+    """The given starts, then random ones and, two times of three, the best cores redrawn.
+
+    The random ones stay in because terms that diverge and cancel are not mended by redrawing.
+    """
     if number < len(starts):
-        return starts[number]
-    if number < len(starts) + RANDOM_STARTS or not terms(net):
+        return starts[number]()
+    if not best or (number - len(starts)) % 3 == 0 or not terms(net):
         return draw(net, key, dtype)
     return redrawn(net, key, best)
 

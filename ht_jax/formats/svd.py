@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from ht_jax.tensor import linalg
+
 
 def budget(x: Inexact[Array, "*modes"], tol: float) -> float:
     """Squared error that a relative Frobenius tolerance allows in all.
@@ -26,7 +28,15 @@ def budget(x: Inexact[Array, "*modes"], tol: float) -> float:
             "use float64 (jax.config.update('jax_enable_x64', True)) or a larger tol"
         )
     # A hair less than all of it: the rounding of the sums must not exceed the tolerance.
-    return float(jnp.vdot(x, x).real) * tol**2 * (1 - resolution**0.5)
+    return float(linalg.backend(x).vdot(x, x).real) * tol**2 * (1 - resolution**0.5)
+
+
+def of_order_one(x: Inexact[Array, "*modes"]) -> tuple[Inexact[Array, "*modes"], Array]:
+    """The tensor divided by its largest entry, and that entry: squares of it do not overflow."""
+    xp = linalg.backend(x)
+    scale = xp.max(xp.abs(x))
+    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
+    return x / scale, scale
 
 
 def project(
@@ -44,19 +54,14 @@ def project(
         The orthonormal frame u, the projection u^H matrix, and the squared error spent
         (0 where no share is given).
     """
-    u, s, _ = jnp.linalg.svd(_reduced(matrix), full_matrices=False)
-    rank = s.shape[0] if bound is None else min(bound, s.shape[0])
+    bound = min(matrix.shape) if bound is None else min(bound, *matrix.shape)
     if share is None:
-        return u[:, :rank], u[:, :rank].conj().T @ matrix, 0.0
-    tails = jnp.cumsum((s**2)[::-1])[::-1]  # tails[r]: squared error of keeping r
-    rank = max(1, min(rank, int(jnp.sum(tails > share))))
-    return u[:, :rank], u[:, :rank].conj().T @ matrix, float(jnp.sum(s[rank:] ** 2))
-
-
-def _reduced(matrix: Array) -> Array:
-    """A square matrix with the left singular vectors and values of a wide one (QR first)."""
-    rows, cols = matrix.shape
-    return jnp.linalg.qr(matrix.T, mode="r").T if cols > rows else matrix
+        u = linalg.leading(matrix, bound)
+        return u, linalg.adjoint(u) @ matrix, 0.0
+    u, s = linalg.left_vectors(matrix)
+    tails = (s[::-1] ** 2).cumsum()[::-1]  # tails[r]: squared error of keeping r
+    rank = max(1, min(bound, int((tails > share).sum())))
+    return u[:, :rank], linalg.adjoint(u[:, :rank]) @ matrix, float((s[rank:] ** 2).sum())
 
 
 def tt_svd(
@@ -92,5 +97,5 @@ def tt_svd(
 
 def leading(x: Inexact[Array, "*modes"], axis: int, rank: int) -> Inexact[Array, "n rank"]:
     """Leading left singular vectors of the unfolding of `x` at `axis`."""
-    matrix = jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], math.prod(x.shape) // x.shape[axis])
-    return project(matrix, bound=rank)[0]
+    matrix = linalg.backend(x).moveaxis(x, axis, 0)
+    return linalg.leading(matrix.reshape(len(matrix), math.prod(x.shape) // len(matrix)), rank)

@@ -21,6 +21,7 @@ from ht_jax.formats.ranks import bounded, per_edge, set_ranks
 from ht_jax.formats.svd import project, tt_svd
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
+from ht_jax.tensor import linalg
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -117,7 +118,10 @@ class TR(ModeFormat):
         fmt = bounded(self, rank, closing_rank=None)
         key = jax.random.key(0) if key is None else key
         x, net = as_tensor(kernel, fmt), fmt.network()
-        start = dict(zip(net.indices, _tr_svd(x, fmt.ranks, key)))
+
+        def start():
+            return dict(zip(net.indices, _tr_svd(x, fmt.ranks, key)))
+
         cores, starts = fit_network(net, x, key, [start])
         return fit(Weight(cores, fmt), kernel, starts)
 
@@ -128,23 +132,26 @@ def _tr_svd(x: Float[Array, "*modes"], ranks: tuple[int, ...], key: jax.Array) -
     The first SVD makes the closing edge and the one behind the first core at once. What the
     tensor's unfoldings cannot fill is filled with small random numbers.
     """
-    n, closing = x.shape[0], ranks[0]
-    u, rest, _ = project(x.reshape(n, -1), bound=closing * ranks[1])
-    u = _filled(u, (n, closing * ranks[1]), key).reshape(n, closing, ranks[1])
-    rest = _filled(rest, (closing * ranks[1], rest.shape[1]), key)
-    rest = rest.reshape(closing, -1).T.reshape(ranks[1] * x.shape[1], *x.shape[2:-1], -1)
-    train = tt_svd(rest, ranks=ranks[2:], first=ranks[1])
-    last = train[-1].reshape(train[-1].shape[0], x.shape[-1], closing)
+    n, closing, second = x.shape[0], ranks[0], ranks[1]
+    u, rest, _ = project(linalg.on_host(x.reshape(n, -1)), bound=closing * second)
+    u = _filled(u, (n, closing * second), key).reshape(n, closing, second)
+    rest = _filled(rest, (closing * second, rest.shape[1]), key).reshape(closing, -1)
+    modes = [*x.shape[1:]]  # the closing edge goes to the end of the train, into the last mode
+    modes[-1] *= closing
+    modes[0] *= second
+    train = tt_svd(linalg.on_host(rest.T.reshape(modes)), ranks=ranks[2:], first=second)
+    train[-1] = train[-1].reshape(train[-1].shape[0], x.shape[-1], closing)
     edges = [*ranks, closing]
     train = [
         _filled(core, (edges[k], core.shape[1], edges[k + 1]), key)
-        for k, core in enumerate([*train[:-1], last], start=1)
+        for k, core in enumerate(train, start=1)
     ]
     return [u.transpose(1, 0, 2), *train]
 
 
 def _filled(core: Array, shape: tuple[int, ...], key: jax.Array) -> Array:
     """`core`, made as large as `shape` with random numbers a tenth of its own."""
+    core = jnp.asarray(core)
     if core.shape == shape:
         return core
     noise = jax.random.normal(key, shape, core.dtype) * (0.1 * jnp.sqrt(jnp.mean(core**2)))

@@ -11,13 +11,15 @@ import functools
 import itertools
 import math
 
-from ht_jax.formats.base import Fit, ModeFormat, at_least_one
+import jax.numpy as jnp
+
+from ht_jax.formats.base import Fit, ModeFormat, at_least_one, check_paired
 from ht_jax.formats.fitting import check_kernel, fit, mode_pairs, tell_rank
-from ht_jax.formats.ht import check_paired
 from ht_jax.formats.ranks import per_edge, set_ranks
-from ht_jax.formats.svd import tt_svd
+from ht_jax.formats.svd import of_order_one, tt_svd
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
+from ht_jax.tensor import linalg
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -78,15 +80,17 @@ class TT(ModeFormat):
         """TT-SVD (Oseledets 2011, algorithm 1): see `Format.from_dense`. With neither `tol` nor
         `rank` the format's own ranks bound it."""
         del key
-        kernel = check_kernel(kernel, self, tol=tol)
+        kernel = check_kernel(kernel, self, tol=tol if rank is None else None)
         bounds = list(self.ranks) if tol is None and rank is None else None
         if rank is not None:
             at_least_one("rank", rank)
             bounds = [rank] * len(self.ranks)
         pairs = [m * n for m, n in zip(self.in_modes, self.out_modes)]
-        cores = tt_svd(mode_pairs(kernel, self).reshape(pairs), tol=tol, ranks=bounds)
+        x, scale = of_order_one(linalg.on_host(mode_pairs(kernel, self).reshape(pairs)))
+        *cores, last = tt_svd(x, tol=tol, ranks=bounds)
+        cores = [jnp.asarray(core) for core in (*cores, last * scale)]
         found = tuple(core.shape[-1] for core in cores[:-1])
         fmt = dataclasses.replace(self, rank=found or 1)
         net = fmt.network()
         named = {name: core.reshape(net.shape(name)) for core, (name, _) in zip(cores, net.cores)}
-        return fit(Weight(named, fmt), kernel, tol=tol)
+        return fit(Weight(named, fmt), kernel, tol=tol if rank is None else None)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ht_jax.formats.base import Fit, ModeFormat, at_least_one
 from ht_jax.formats.fitting import as_tensor, check_kernel, fit, tell_rank
 from ht_jax.formats.ranks import per_edge, set_ranks
-from ht_jax.formats.svd import budget, leading, project
+from ht_jax.formats.svd import budget, leading, of_order_one, project
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
+from ht_jax.tensor import linalg
 
 SWEEPS = 10  # of orthogonal iteration, at most
 
@@ -77,17 +77,17 @@ class Tucker(ModeFormat):
         """Sequentially truncated HOSVD, then orthogonal iteration at the ranks found (HOOI): see
         `Format.from_dense`. With neither `tol` nor `rank` the format's own ranks bound it."""
         del key
-        kernel = check_kernel(kernel, self, tol=tol)
+        kernel = check_kernel(kernel, self, tol=tol if rank is None else None)
         bounds = list(self.ranks) if tol is None and rank is None else None
         if rank is not None:
             at_least_one("rank", rank)
             bounds = [rank] * len(self.ranks)
-        x = as_tensor(kernel, self)
+        x, scale = of_order_one(linalg.on_host(as_tensor(kernel, self)))
         frames = _hooi(x, _st_hosvd(x, tol, bounds))
         fmt = dataclasses.replace(self, rank=tuple(u.shape[1] for u in frames))
-        parts = [*frames, _projected(x, frames)]
-        named = {name: core for (name, _), core in zip(fmt.network().cores, parts)}
-        return fit(Weight(named, fmt), kernel, tol=tol)
+        parts = [*frames, _projected(x, frames) * scale]
+        named = {n: jnp.asarray(core) for (n, _), core in zip(fmt.network().cores, parts)}
+        return fit(Weight(named, fmt), kernel, tol=tol if rank is None else None)
 
 
 def _st_hosvd(
@@ -102,39 +102,34 @@ def _st_hosvd(
             x.reshape(x.shape[0], -1), share, None if bounds is None else bounds[k]
         )
         left = None if left is None else max(left - spent, 0.0)
-        x = jnp.moveaxis(rest.reshape(-1, *x.shape[1:]), 0, -1)
+        x = linalg.backend(x).moveaxis(rest.reshape(-1, *x.shape[1:]), 0, -1)
         frames.append(u)
     return frames
 
 
 def _hooi(x: Float[Array, "*modes"], frames: list[Array]) -> list[Array]:
-    """Higher-order orthogonal iteration, until the core's norm grows no more."""
-    if all(u.shape[0] == u.shape[1] for u in frames):
-        return frames
+    """Higher-order orthogonal iteration, until the core's norm grows no more.
+
+    Each frame anew, the others fixed; under a trace a fixed number of times.
+    """
     norm = 0.0
-    for _ in range(SWEEPS):
-        frames, grown = _hooi_sweep(x, frames)
-        if not isinstance(grown, jax.core.Tracer) and float(grown) <= norm:
-            break
-        norm = 0.0 if isinstance(grown, jax.core.Tracer) else float(grown) * (1 + 1e-9)
+    for _ in range(SWEEPS if any(u.shape[0] > u.shape[1] for u in frames) else 0):
+        frames = list(frames)
+        for k, u in enumerate(frames):
+            frames[k] = leading(_projected(x, frames, skip=k), k, u.shape[1])
+        grown = linalg.backend(x).linalg.norm(_projected(x, frames))
+        if not linalg.is_traced(grown):
+            if float(grown) <= norm * (1 + 1e-9):
+                break
+            norm = float(grown)
     return frames
 
 
-@jax.jit
-def _hooi_sweep(
-    x: Float[Array, "*modes"], frames: list[Array]
-) -> tuple[list[Array], Float[Array, ""]]:
-    """Each frame anew, the others fixed; and the norm of the core that they give."""
-    frames = list(frames)
-    for k, u in enumerate(frames):
-        frames[k] = leading(_projected(x, frames, skip=k), k, u.shape[1])
-    return frames, jnp.linalg.norm(_projected(x, frames))
-
-
 def _projected(x: Float[Array, "*modes"], frames: list[Array], skip: int | None = None) -> Array:
-    """`x` in the coordinates of all frames but one, the largest axes first."""
+    """`x` in the coordinates of all frames but one, the most reducing ones first."""
+    xp = linalg.backend(x)
     order = sorted(range(x.ndim), key=lambda k: frames[k].shape[1] / frames[k].shape[0])
     for k in order:
         if k != skip:
-            x = jnp.moveaxis(jnp.tensordot(frames[k].conj(), x, ((0,), (k,))), 0, k)
+            x = xp.moveaxis(xp.tensordot(frames[k].conj(), x, ((0,), (k,))), 0, k)
     return x

@@ -33,7 +33,9 @@ class Weight:
     cores: dict[str, Array]
     format: Format = dataclasses.field(metadata={"static": True})
 
-    def to_dense(self) -> Shaped[Array, "in_features out_features"]:
+    def to_dense(
+        self, precision: jax.lax.PrecisionLike = None
+    ) -> Shaped[Array, "in_features out_features"]:
         """The kernel that the cores stand for: `apply(w, x) == x @ w.to_dense()`."""
         fmt, net = self.format, self.format.network()
         number = {index: n for n, index in enumerate(net.size)}
@@ -41,7 +43,7 @@ class Weight:
             part for c, at in net.cores for part in (self.cores[c], [number[i] for i in at])
         ]
         output = [number[i] for i in (*net.inputs, *net.outputs)]
-        kernel = jnp.einsum(*operands, output, optimize="greedy")
+        kernel = jnp.einsum(*operands, output, optimize="greedy", precision=precision)
         kernel = kernel.reshape(net.in_size, net.out_size)
         return fmt.crop_outputs(kernel[fmt.in_offset : fmt.in_offset + fmt.in_features])
 
@@ -79,7 +81,8 @@ def apply(
         schedule: contract in this order instead of the planned one.
 
     Raises:
-        ValueError: the last axis of `x` is not `in_features` long.
+        ValueError: the last axis of `x` is not `in_features` long, or the schedule is that of
+            another network.
 
     Example:
         >>> import jax, ht_jax as ht
@@ -93,7 +96,10 @@ def apply(
             f"x has shape {x.shape}: its last axis must be in_features {fmt.in_features} of {fmt}"
         )
     rows = x.reshape(math.prod(x.shape[:-1]), fmt.in_features)
-    schedule = schedule or fmt.plan(rows.shape[0], dtype=rows.dtype, mode=mode)
+    if schedule is None:
+        schedule = fmt.plan(rows.shape[0], dtype=rows.dtype, mode=mode)
+    elif schedule.network != fmt.network():
+        raise ValueError(f"the schedule is one of another network than that of {fmt}")
     with jax.named_scope(type(fmt).__name__):
         y = schedules.run(schedule, weight.cores, fmt.pad_inputs(rows), precision=precision)
     return fmt.crop_outputs(y).reshape(*x.shape[:-1], fmt.out_features)

@@ -30,7 +30,9 @@ class RecurrentCell(nnx.RNNCellBase):
         input: format of the input-to-hidden matrix (in_features -> H, without gates).
         recurrent: format of the hidden-to-hidden matrix (H -> H).
         joint: one format for both matrices, over the concatenation [x; h]
-            (in_features + H -> H). A format that is wider than needed is padded with zeros.
+            (in_features + H -> H). It starts as one dense layer over [x; h] would: the share
+            of h is small where the input is long, which trains better than two layers' worth.
+            A format that is wider than needed is padded with zeros.
         recurrent_dropout: rate at which entries of the hidden state are hidden from the matrix
             product, the same ones in every step of a sequence (Gal and Ghahramani 2016); `RNN`
             applies it while the layer trains.
@@ -91,6 +93,8 @@ class RecurrentCell(nnx.RNNCellBase):
         """The format of one matrix for all gates, padded to the sizes of the cell."""
         try:
             fmt = fmt or Dense(in_features, self.hidden_features)
+            if fmt.gates != 1:
+                raise ValueError(f"{fmt} has gates: give it without, the cell folds them in")
             return fmt.sized(in_features, self.hidden_features).with_gates(self.gates)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
@@ -163,12 +167,14 @@ class RecurrentCell(nnx.RNNCellBase):
         the cost model finds faster for a carry of `batch` rows.
         """
         (weight,) = promote((self.recurrent_weight(),), self.dtype)
+        if not isinstance(batch, int):  # symbolic, under jax.export
+            return weight
         fmt, dtype = weight.format, jax.tree.leaves(weight)[0].dtype
         dense = Dense(fmt.in_features, fmt.out_features)
         contracted = steps * fmt.plan(batch, dtype=dtype).seconds
         formed = fmt.plan(fmt.in_features, dtype=dtype).seconds
         formed += steps * dense.plan(batch, dtype=dtype).seconds
-        return weight.to_dense() if formed < contracted else weight
+        return weight.to_dense(self.precision) if formed < contracted else weight
 
     def step(
         self,
@@ -235,9 +241,9 @@ class RecurrentCell(nnx.RNNCellBase):
 class LSTMCell(RecurrentCell):
     """Long short-term memory without peepholes; carry (c, h).
 
-    `i, f, g, o = split(z + u)`, `c' = sigmoid(f + 1) c + sigmoid(i) tanh(g)`,
-    `h' = sigmoid(o) tanh(c')`. Gate order i, f, g, o, as in PyTorch and in Flax. The forget
-    gate's 1 is the initial value of its bias, not a constant. Arguments: see `RecurrentCell`.
+    `i, f, g, o = split(z + u)`, `c' = sigmoid(f) c + sigmoid(i) tanh(g)`,
+    `h' = sigmoid(o) tanh(c')`. Gate order i, f, g, o, as in PyTorch and in Flax. The bias of
+    the forget gate starts at 1. Arguments: see `RecurrentCell`.
 
     Example:
         >>> import ht_jax as ht

@@ -1,7 +1,7 @@
 """Integer inputs: uint8 frames are normalised and projected a few rows at a time.
 
-So no float copy of a whole clip is made, forward or backward: on a CPU a batch of 32 clips trains
-1.7 times faster so, since arrays above 32 MiB are mapped and faulted in anew on every call.
+So no float copy of a whole batch is made, forward or backward: on a CPU, arrays above 32 MiB are
+mapped and faulted in anew on every call, which takes longer than the product itself.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def apply_to_integers(
     tile = _tile(rows.shape, weight.format.num_params, dtype.itemsize)
     whole = rows.shape[0] - rows.shape[0] % tile
     parts = []
-    if whole:
+    if tile is not rows.shape[0] and whole:
         y = jax.lax.map(project, rows[:whole].reshape(-1, tile, x.shape[-1]))
         parts.append(y.reshape(whole, -1))
-    if whole < rows.shape[0] or not parts:
-        parts.append(project(rows[whole:]))
+    if not parts or whole < rows.shape[0]:
+        parts.append(project(rows[whole:] if parts else rows))
     y = parts[0] if len(parts) == 1 else jnp.concatenate(parts)
     return y.reshape(*x.shape[:-1], y.shape[-1])
 
@@ -70,6 +70,8 @@ def _tile(shape: tuple[int, ...], num_params: int, itemsize: int) -> int:
 
     Every tile reads all cores, so tiles that are smaller than a large matrix would not pay.
     """
+    if not isinstance(shape[0], int):  # symbolic, under jax.export
+        return shape[0]
     limit = schedules.device(jax.default_backend()).tile_bytes
     fitting = max(limit / itemsize, 4 * num_params) / shape[1]
     return max(shape[0], 1) if shape[0] <= fitting else max(int(fitting), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -88,7 +89,10 @@ class RNN(nnx.Module):
 
         z = self.cell.project(inputs, scale=self.scale, offset=self.offset)
         z = z if time_major else jnp.moveaxis(z, -2, 0)
-        carry = self._initial_carry(z) if initial_carry is None else initial_carry
+        if initial_carry is None:
+            carry = self._initial_carry(z)
+        else:
+            carry = jax.tree.map(lambda state: jnp.asarray(state, z.dtype), initial_carry)
         mask = self.cell.dropout_mask(carry, rngs)
         carry, outputs = self._scan(carry, z, seq_lengths, mask, reverse)
         if reverse and not keep_order:
@@ -111,7 +115,7 @@ class RNN(nnx.Module):
         mask: Array | None,
         reverse: bool,
     ):
-        rows = z[0, ..., 0].size if z.shape[0] else 0
+        rows = math.prod(z.shape[1:-1])
         recurrence = self.cell.recurrence(rows, z.shape[0])
         valid = None
         if seq_lengths is not None:
@@ -149,7 +153,8 @@ class Bidirectional(nnx.Bidirectional):
     def __call__(self, inputs: Array, *, rngs: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """See `nnx.Bidirectional`; `rngs` is for recurrent dropout."""
         # Flax would take the stream `carry` of an Rngs; the layers inside take any stream.
-        stream = rngs.dropout if isinstance(rngs, nnx.Rngs) else rngs
+        has_stream = isinstance(rngs, nnx.Rngs) and ("dropout" in rngs or "default" in rngs)
+        stream = rngs.dropout if has_stream else None if isinstance(rngs, nnx.Rngs) else rngs
         return super().__call__(inputs, rngs=stream, **options)
 
 
@@ -182,6 +187,8 @@ class Stacked(nnx.Module):
         *,
         initial_carry: Any = None,
         return_carry: bool = False,
+        reverse: bool = False,
+        keep_order: bool = False,
         rngs: Any = None,
         **options: Any,
     ) -> Any:
@@ -191,15 +198,18 @@ class Stacked(nnx.Module):
             inputs: as for `RNN`.
             initial_carry: a carry for each layer.
             return_carry: whether to return (carries, outputs).
+            reverse, keep_order: as for `RNN`; all layers run in the same direction.
             rngs: for the dropout, in place of the layer's own.
             options: `seq_lengths`, `time_major` and the like, passed to every layer.
         """
         carries, outputs = [], inputs
+        last = len(self.layers) - 1
         for n, layer in enumerate(self.layers):
             if n and self.dropout is not None:
                 outputs = self.dropout(outputs, rngs=rngs)
             start = None if initial_carry is None else initial_carry[n]
             options = {**options, "initial_carry": start, "return_carry": True, "rngs": rngs}
+            options |= {"reverse": reverse, "keep_order": keep_order or n < last}
             carry, outputs = layer(outputs, **options)
             carries.append(carry)
         return (carries, outputs) if return_carry else outputs

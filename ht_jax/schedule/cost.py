@@ -2,7 +2,7 @@
 
 A matrix product runs at a rate that falls with a short inner or column size, never faster than
 its operands can be read; laying an operand out anew costs a read and a write. The flops alone
-say little: the order with the fewest is 6 times slower than the best (experiments/bench.py).
+say little: the order with the fewest has thin products and large intermediates.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def backward_seconds(dev, groups, rows, inner, cols, itemsize, left, right, laid
     """Seconds of the gradients of one product; `left`, `right`: which operands have one.
 
     The gradient of the right operand sums over the rows, so both its factors are transposed:
-    it runs at about two thirds of the forward rate (experiments/bench.py --suite projection).
+    it is taken to run at two thirds of the forward rate.
     """
     total = layout_seconds(dev, laid_out, itemsize)
     if right:

@@ -37,7 +37,7 @@ def run(
     operands[INPUT] = (x.reshape(x.shape[0], *in_shape), (BATCH, *net.inputs))
     for step in schedule.steps:
         left, right = operands.pop(step.left), operands.pop(step.right)
-        with jax.named_scope(f"{step.left}_{step.right}"):
+        with jax.named_scope(f"{step.left}_{step.right}".replace("@", "")):
             operands[step.out] = _contract(step, left, right, precision), step.indices
     (((y, indices)),) = operands.values()
     y = _transpose(y, indices, (BATCH, *net.outputs))

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from ht_jax.network import Indices, TensorNetwork
 
-INPUT = "x"  # operand name of the input; its slowest index is BATCH
-BATCH = "batch"
+# Names that begin with @ are the schedule's own: no core or index of a network has one.
+INPUT = "@x"  # operand name of the input; its slowest index is BATCH
+BATCH = "@batch"
 Mode = Literal["train", "infer"]
 
 
@@ -179,7 +180,7 @@ class Schedule:
             f"peak {self.peak_bytes / 1e6:.3g} MB, modelled {self.seconds * 1e3:.3g} ms "
             f"(found by {self.found_by})"
         )
-        names = [f"{step.left} * {step.right}" for step in self.steps]
+        names = [f"{_shown(step.left)} * {_shown(step.right)}" for step in self.steps]
         width = max([len(name) for name in names], default=0)
         lines = [self._line(step, name.ljust(width)) for step, name in zip(self.steps, names)]
         return "\n".join([head, *lines])
@@ -192,5 +193,12 @@ class Schedule:
         )
         many = f"{groups} x " if groups > 1 else ""
         shape = f"{many}({rows}, {inner}) @ ({inner}, {cols})"
-        note = "  left operand laid out anew" if product.transposes_left else ""
-        return f"  {name}  {shape:<34} -> {step.out}[{', '.join(step.indices)}]{note}"
+        sides = {"left": product.transposes_left, "right": product.transposes_right}
+        anew = " and ".join(side for side, transposed in sides.items() if transposed)
+        note = f"  {anew} laid out anew" if anew else ""
+        indices = ", ".join(map(_shown, step.indices))
+        return f"  {name}  {shape:<34} -> {_shown(step.out)}[{indices}]{note}"
+
+
+def _shown(name: str) -> str:
+    return name.removeprefix("@")

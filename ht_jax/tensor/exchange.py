@@ -32,7 +32,7 @@ def exchanged(
     if tree.num_modes < 3:  # two trees of two modes: the root turns over
         return {**cores, tree.root: cores[tree.root].T}
     network, found = Network.of(cores, tree, tol, bound), {n: cores[n] for n in tree.leaves}
-    names, rest = {leaf: leaf for leaf in tree.leaves}, None
+    names, rest = {leaf: leaf for leaf in tree.leaves}, cores[tree.root]
     for node in new.inner[:-1]:  # every subtree from two that are there already
         a, b = (names[child] for child in new.children(node))
         found[node], rest, names[node] = network.take(network.meeting(a, b), a, b)

@@ -141,13 +141,13 @@ def _leading_jvp(rank, primals, tangents):
     u, s = left_vectors(a)
     u1, u2, kept, dropped = u[:, :rank], u[:, rank:], s[:rank], s[rank:]
     moved = da @ (adjoint(a) @ u1) + a @ (adjoint(da) @ u1)
-    du = u2 @ (adjoint(u2) @ moved * _inverse(kept**2 - dropped[:, None] ** 2))
+    du = u2 @ (adjoint(u2) @ moved * _inverse(kept**2 - dropped[:, None] ** 2, a))
     if a.shape[0] > u.shape[1]:
-        du = du + (moved - u @ (adjoint(u) @ moved)) * _inverse(kept**2)
+        du = du + (moved - u @ (adjoint(u) @ moved)) * _inverse(kept**2, a)
     return u1, du
 
 
-def _inverse(gap: jax.Array) -> jax.Array:
+def _inverse(gap: jax.Array, like: jax.Array) -> jax.Array:
     """1 / gap, and 0 where there is no gap: the derivative does not exist there."""
     closed = gap <= 0
-    return jnp.where(closed, 0, 1 / jnp.where(closed, 1, gap))
+    return jnp.where(closed, 0, 1 / jnp.where(closed, 1, gap)).astype(like.dtype)

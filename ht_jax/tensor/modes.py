@@ -121,7 +121,9 @@ def _absorbed(matrix: Matrix, subtree: Any) -> Any:
 
 
 @jax.named_scope("ht.elements")
-def elements(x: HTTensor, indices: Int[Array, "*batch d"]) -> Inexact[Array, "*batch"]:
+def elements(
+    x: HTTensor, indices: Int[Array, "*batch d"] | Int[np.ndarray, "*batch d"]
+) -> Inexact[Array, "*batch"]:
     """Single elements, for a batch of multi-indices.
 
     Args:

@@ -32,7 +32,7 @@ def run(action: Callable[[], object], *, debug: bool = False) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: the same command resumes from the newest checkpoint", file=sys.stderr)
+        print("interrupted: a training run resumes by the same command", file=sys.stderr)
         return 130
     return 0
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import ht_jax as ht
 from tests.formats.table import ROWS
@@ -184,6 +186,12 @@ def test_published_fdht_candidate():
         (lambda: ht.HT((8, 10, 2), (4, 4, 2), rank=2, leaf_rank=(1, 2)), "2 ranks for 3 leaves"),
         (lambda: ht.HT((8, 10), (4, 4), rank=2).with_gates(0), "gates"),
         (lambda: ht.HT((8, 10), (4, 4), rank=2).restrict(3, 81), r"\[3, 81\)"),
+        (lambda: ht.HT((8, 10), (4, 4), rank=2, in_features=0), "in_features 0"),
+        (lambda: ht.HT((8, 10), (4, 4), rank=2, gates=3), "do not divide into 3 gates"),
+        (lambda: ht.HT((8, 10), (3, 4), rank=2, gates=2, out_features=9), "into 2 gates"),
+        (lambda: ht.HT((8, 10), (4, 4), rank=2, gates=0), "gates 0"),
+        (lambda: ht.HT((8, 10), (4, 4), rank=2).with_gates(2).sized(70, 30), "has gates"),
+        (lambda: ht.Dense(4, 4, gates=-1), "gates -1"),
         (lambda: ht.Dense(0, 3), "in_features"),
         (lambda: ht.parse_format("HT(__import__('os'))"), "does not describe"),
         (lambda: ht.parse_format("Hankel(in_modes=(1,))"), "not a format"),
@@ -200,6 +208,26 @@ def test_overfull_rank_is_clipped_and_told_once():
         fmt = ht.HT((8, 3), (4, 2), rank=9)
     assert fmt.ranks["leaf_1"] == 6
     assert fmt.with_gates(4).num_params == 8 * 16 * 9 + 3 * 2 * 6 + 9 * 6
+
+
+def test_a_cell_does_not_tell_of_the_rank_again():
+    with pytest.warns(ht.RankWarning):
+        fmt = ht.HT((8, 3), (4, 2), rank=9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ht.nn.LSTMCell(23, 7, input=fmt, rngs=nnx.Rngs(0))
+
+
+def test_numpy_integers_are_as_good_as_ints():
+    fmt = ht.HT(np.array([8, 3]), (4, 2), rank=np.int64(2), in_features=np.int64(23))
+    assert repr(fmt) == "HT(in_modes=(8, 3), out_modes=(4, 2), in_features=23, rank=2)"
+    assert repr(ht.Dense(np.int64(3), 4)) == "Dense(in_features=3, out_features=4)"
+
+
+def test_the_schedule_of_another_network_is_refused(key):
+    other = ht.plan(ht.HT((8, 3), (4, 2), rank=1), batch=2)
+    with pytest.raises(ValueError, match="another network"):
+        ht.apply(ht.HT((8, 3), (4, 2), rank=2).init(key), jnp.ones((2, 24)), schedule=other)
 
 
 def test_wrong_input_width_is_named(key):

@@ -16,19 +16,19 @@ KCP = dict(rank=1, terms=1)
 REFUSED = (
     (lambda: ht.TT((8, 6), (4,), rank=2), "out_modes (4,) are 1: .* fill up with modes of 1"),
     (lambda: ht.BT((8, 6), (4,), rank=2, terms=1), "fill up with modes of 1"),
-    (lambda: two(ht.TT, rank=0), "rank (0,) must be whole numbers"),
+    (lambda: two(ht.TT, rank=0), "rank 0 must be a whole number"),
     (lambda: two(ht.TT, rank=(2, 3)), "rank (2, 3) lists 2 ranks for 1 inner edges"),
     (lambda: two(ht.TT, rank=2.0), "rank (2.0,) must be whole numbers"),
     (lambda: two(ht.TT, rank=True), "rank (True,) must be whole numbers"),
     (lambda: two(ht.TR, rank=(1, 2, 3)), "rank (1, 2, 3) lists 3 ranks for 4 ring edges"),
     (lambda: two(ht.TR, rank=(1, 2, 3, 0)), "rank (1, 2, 3, 0)"),
-    (lambda: two(ht.TR, rank=2, closing_rank=0), "closing_rank (0,)"),
+    (lambda: two(ht.TR, rank=2, closing_rank=0), "closing_rank 0 "),
     (lambda: two(ht.TR, rank=(1, 2, 3, 4), closing_rank=2), "leave closing_rank=2 out"),
-    (lambda: two(ht.BT, rank=0, terms=1), "rank (0,)"),
-    (lambda: two(ht.BT, rank=1, terms=0), "terms (0,)"),
-    (lambda: two(ht.BT, rank=(1, 2), terms=1), "rank ((1, 2),)"),
-    (lambda: two(ht.KCP, rank=1, terms=0), "terms (0,)"),
-    (lambda: two(ht.KCP, rank=-1, terms=1), "rank (-1,)"),
+    (lambda: two(ht.BT, rank=0, terms=1), "rank 0 "),
+    (lambda: two(ht.BT, rank=1, terms=0), "terms 0 "),
+    (lambda: two(ht.BT, rank=(1, 2), terms=1), "rank (1, 2) must"),
+    (lambda: two(ht.KCP, rank=1, terms=0), "terms 0 "),
+    (lambda: two(ht.KCP, rank=-1, terms=1), "rank -1 "),
     (lambda: two(ht.KCP, splits=((2, 4), (2, 3)), **KCP), "are 2: give one pair for each of the 4"),
     (
         lambda: two(ht.KCP, splits=((2, 3), (2, 3), (2, 2), (2, 2)), **KCP),
@@ -40,11 +40,11 @@ REFUSED = (
         lambda: two(ht.KCP, gate_split=(2, 4), **KCP).with_gates(4),
         "gate_split: (2, 4) multiplies to 8, but its mode is 16; (4, 4) would do",
     ),
-    (lambda: two(ht.CP, rank=0), "rank (0,)"),
+    (lambda: two(ht.CP, rank=0), "rank 0 "),
     (lambda: two(ht.Tucker, rank=(1, 2, 3)), "lists 3 ranks for 4 modes"),
     (lambda: two(ht.Tucker, rank=(1, 2, 3, 0)), "rank (1, 2, 3, 0)"),
-    (lambda: ht.LowRank(8, 4, 0), "rank (0,)"),
-    (lambda: ht.LowRank(0, 4, 1), "in_features (0,)"),
+    (lambda: ht.LowRank(8, 4, 0), "rank 0 "),
+    (lambda: ht.LowRank(0, 4, 1), "in_features 0 "),
     (lambda: ht.LowRank(8, 4, 1).sized(9, 4), "is not of size (9, 4)"),
     (lambda: two(ht.CP, rank=1, in_features=49), "multiply to 48, which is below in_features 49"),
 )
@@ -97,6 +97,6 @@ def test_overfull_rank_is_kept_and_told(make, says, params):
 def test_the_rank_is_told_once_and_not_again_with_gates():
     with pytest.warns(ht.RankWarning) as told:
         fmt = ht.CP((2, 9), (3,), rank=7)
-        fmt.with_gates(4)
+    fmt.with_gates(4)  # a warning here would be an error
     assert len(told) == 1
     assert told[0].filename == __file__

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ht_jax as ht
+from ht_jax.formats.multistart import fit_network
 
 IN, OUT = (4, 5, 3), (3, 2, 4)  # 60 -> 24
 SMALL = (
@@ -64,8 +65,14 @@ def check_recovered(fmt, seed):
     assert (info.restarts > 0) == isinstance(fmt, ITERATIVE)
 
 
-@small
+@pytest.mark.parametrize("fmt", SMALL[:5], ids=lambda fmt: type(fmt).__name__)
 def test_an_exact_matrix_is_recovered(fmt):
+    check_recovered(fmt, seed=1)
+
+
+@pytest.mark.slow  # seconds of compilation each
+@pytest.mark.parametrize("fmt", SMALL[5:], ids=lambda fmt: type(fmt).__name__)
+def test_an_exact_matrix_is_recovered_by_iteration(fmt):
     check_recovered(fmt, seed=1)
 
 
@@ -77,14 +84,39 @@ def test_a_large_exact_matrix_is_recovered(fmt, seed):
 
 
 @by_tolerance
-@pytest.mark.parametrize("tol", [10.0**-n for n in range(1, 11)])
-def test_tolerance_is_kept_without_waste(fmt, tol):
+@pytest.mark.parametrize("tol", [10.0**-n for n in (1, 3, 5, 8, 10)])
+def test_tolerance_is_kept(fmt, tol):
     kernel = smooth_kernel(60, 24)
     weight, info = fmt.from_dense(kernel, tol=tol)
     assert info.relative_error <= tol
     assert error_of(weight, kernel) == pytest.approx(info.relative_error, rel=1e-3)
-    if tol > 1e-6:  # above the noise there is something to save
-        assert weight.format.num_params < kernel.size
+
+
+def unfoldings(fmt, kernel):
+    """One matrix for each rank of the format, which its singular values bound."""
+    if isinstance(fmt, ht.LowRank):
+        return [kernel]
+    x = kernel.reshape(fmt.in_modes + fmt.out_modes)
+    if isinstance(fmt, ht.Tucker):
+        return [np.moveaxis(x, k, 0).reshape(x.shape[k], -1) for k in range(x.ndim)]
+    d = len(fmt.in_modes)
+    x = x.transpose([axis for k in range(d) for axis in (k, d + k)])
+    return [x.reshape(int(np.prod(x.shape[: 2 * k])), -1) for k in range(1, d)]
+
+
+@pytest.mark.parametrize("fmt", SMALL[1:4], ids=lambda fmt: type(fmt).__name__)
+@pytest.mark.parametrize("tol", [1e-1, 1e-3, 1e-5])
+def test_tolerance_is_not_wasted(fmt, tol):
+    kernel = smooth_kernel(60, 24)
+    weight, _ = fmt.from_dense(kernel, tol=tol)
+    found = weight.format
+    ranks = (found.rank,) if isinstance(fmt, ht.LowRank) else found.ranks
+    matrices = unfoldings(fmt, kernel)
+    for rank, matrix in zip(ranks, matrices, strict=True):
+        s = np.linalg.svd(matrix, compute_uv=False)
+        tails = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
+        needed = np.sum(tails > tol * np.linalg.norm(s) / np.sqrt(len(matrices)) * (1 - 1e-6))
+        assert rank <= needed
 
 
 @by_tolerance
@@ -197,8 +229,14 @@ MATRIX = (  # over two modes these formats are a matrix of bounded rank: the SVD
     (ht.LowRank(16, 12, rank=3), lambda k: k),
     (ht.TT((4, 4), (3, 4), rank=3), lambda k: rearranged(k, (4, 4), (3, 4))),
     (ht.HT((4, 4), (3, 4), rank=3), lambda k: rearranged(k, (4, 4), (3, 4))),
-    (ht.BT((4, 4), (3, 4), rank=3, terms=1), lambda k: rearranged(k, (4, 4), (3, 4))),
-    (ht.KCP((16,), (12,), rank=4, terms=3), lambda k: rearranged(k, (4, 4), (3, 4))),
+    pytest.param(
+        *(ht.BT((4, 4), (3, 4), rank=3, terms=1), lambda k: rearranged(k, (4, 4), (3, 4))),
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        *(ht.KCP((16,), (12,), rank=4, terms=3), lambda k: rearranged(k, (4, 4), (3, 4))),
+        marks=pytest.mark.slow,
+    ),
 )
 
 
@@ -213,15 +251,16 @@ def test_the_error_is_that_of_the_svd_where_that_is_the_best(fmt, as_matrix):
     kernel = smooth_kernel(16, 12)
     s = np.linalg.svd(as_matrix(kernel), compute_uv=False)
     best = np.sqrt(np.sum(s[3:] ** 2) / np.sum(s**2))
-    assert 1e-4 < best < 1e-1
+    assert 1e-4 < best < 0.2
     assert fmt.from_dense(kernel)[1].relative_error == pytest.approx(best, rel=1e-3)
 
 
 def test_the_key_decides_the_random_starts():
-    fmt, kernel = ht.CP((4, 4), (3, 4), rank=2), smooth_kernel(16, 12)
-    one, again = (fmt.from_dense(kernel, key=jax.random.key(3))[0] for _ in range(2))
-    for a, b in zip(one.cores.values(), again.cores.values()):
-        np.testing.assert_array_equal(a, b)
+    net = MATRIX[0][0].network()
+    x = jnp.asarray(smooth_kernel(16, 12))
+    one, again, other = (fit_network(net, x, jax.random.key(k))[0] for k in (3, 3, 4))
+    np.testing.assert_array_equal(one["in_0"], again["in_0"])
+    assert np.any(one["in_0"] != other["in_0"])
 
 
 def oracle_cp(tl, x, fmt):

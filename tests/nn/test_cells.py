@@ -13,6 +13,7 @@ from flax import nnx
 
 import ht_jax as ht
 from ht_jax import schedule as schedules
+from ht_jax.formats import squared_norm
 
 pytestmark = pytest.mark.filterwarnings("ignore::ht_jax.RankWarning")
 X, H, T, B = 54, 12, 4, 3  # input, hidden, frames, batch
@@ -190,6 +191,17 @@ def test_gradient_of_the_gradient_of_a_whole_layer(family):
     assert slope == pytest.approx(numeric, rel=1e-5)
 
 
+def test_gates_of_the_papers_fdht_lstm_answer_unit_inputs_as_dense_ones_do():
+    fmt = ht.HT((9, 10, 10, 9, 8), (4, 4, 2, 4, 2), leaf_rank=4, rank=5)
+    fmt = fmt.sized(57_856, 256).with_gates(4)
+
+    def mean_square(key):  # of x @ W over unit-normal x: the squared norm of W, a gate's share
+        return squared_norm(fmt.init(key).restrict(0, 57_600)) / 1024
+
+    found = jax.vmap(mean_square)(jax.random.split(jax.random.key(0), 100))
+    assert np.all(np.abs(np.sqrt(found) - 1) < 0.05)
+
+
 def test_forget_bias_starts_at_one():
     graph, params, _ = made("lstm", "joint")
     bias = nnx.merge(graph, params).bias[...]
@@ -245,6 +257,8 @@ def test_bfloat16_computation_keeps_float32_parameters():
         ("recurrent", ht.HT((4, 3), (2, 2), rank=2), "recurrent: out_modes .* multiply to 4"),
         ("joint", ht.HT((8, 8), (2, 6), rank=2), "joint: in_modes .* below in_features 66"),
         ("input", ht.Dense(X, H + 1), "not of size"),
+        ("input", ht.HT((4, 7, 2), (2, 3, 2), rank=2).with_gates(4), "give it without"),
+        ("input", ht.HT((4, 7, 2), (2, 3, 2), rank=2).restrict(0, 40), "not of size"),
     ],
 )
 def test_a_format_that_does_not_fit_is_named(place, fmt, says):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax import export
 
 import ht_jax as ht
 
@@ -87,6 +88,28 @@ def test_stacked_equals_one_after_the_other():
     middle = layers[0](X, seq_lengths=LENGTHS)
     np.testing.assert_allclose(outputs, layers[1](middle, seq_lengths=LENGTHS), atol=1e-14)
     np.testing.assert_allclose(carries[1][1], outputs[1, 1], atol=1e-14)
+
+
+@pytest.mark.parametrize("keep_order", [False, True])
+def test_a_reversed_stack_reads_the_sequence_from_its_end(keep_order):
+    cell = ht.nn.GRUCell(H, 3, param_dtype=jnp.float64, rngs=nnx.Rngs(2))
+    stack = ht.nn.Stacked([rnn(0), ht.nn.RNN(cell)])
+    wanted = stack(X[:, ::-1])
+    got = stack(X, reverse=True, keep_order=keep_order)
+    np.testing.assert_allclose(got, wanted[:, ::-1] if keep_order else wanted, atol=1e-14)
+
+
+def test_export_with_a_symbolic_batch():
+    graph, state = nnx.split(rnn())
+    state = nnx.to_pure_dict(state)
+
+    def run(x):
+        return nnx.merge(graph, state)(x)
+
+    (batch,) = export.symbolic_shape("b")
+    shape = jax.ShapeDtypeStruct((batch, T, F), jnp.float64)
+    exported = export.export(jax.jit(run))(shape)
+    np.testing.assert_allclose(exported.call(X), rnn()(X), atol=1e-14)
 
 
 def test_closing_over_a_layer_under_jit_and_vmap():

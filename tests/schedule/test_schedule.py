@@ -56,7 +56,7 @@ def test_the_chosen_schedule_is_shaped_as_few_large_products():
     fewest = min(
         schedules.ranked(PAPER.network(), 96, "float32", "train", "cpu"), key=lambda s: s.flops
     )
-    first = next(step for step in schedule.steps if "x" in (step.left, step.right))
+    first = next(step for step in schedule.steps if "@x" in (step.left, step.right))
     product = schedule.product(first)
     assert not product.transposes_left
     inner = np.prod([schedule.size[i] for i in product.inner])
@@ -73,8 +73,8 @@ def test_the_choice_is_the_same_every_time():
 def test_flops_and_peak_are_those_of_the_steps():
     net = ht.TensorNetwork.of({"u": "ir", "v": "ro"}, {"i": 6, "r": 2, "o": 4}, "i", "o")
     steps = (
-        schedules.Step("x", "u", "t0", ("batch", "r")),
-        schedules.Step("t0", "v", "t1", ("batch", "o")),
+        schedules.Step("@x", "u", "@t0", ("@batch", "r")),
+        schedules.Step("@t0", "v", "@t1", ("@batch", "o")),
     )
     given = schedules.Schedule(net, 10, "float32", "infer", steps)
     priced = schedules.price(given, schedules.device("cpu"))
@@ -97,7 +97,7 @@ def test_json_reads_back():
         lambda fields: fields["steps"].pop(),
         lambda fields: fields["steps"].append(fields["steps"][0]),
         lambda fields: fields["steps"][0].update(left="nothing"),
-        lambda fields: fields["steps"][-1].update(indices=["batch"]),
+        lambda fields: fields["steps"][-1].update(indices=["@batch"]),
         lambda fields: fields["network"].update(inputs=["elsewhere"]),
         lambda fields: fields.update(unknown=1),
     ],
