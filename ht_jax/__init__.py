@@ -30,12 +30,16 @@ from ht_jax.surgery import tensorize as tensorize
 from ht_jax.tensor import HTTensor as HTTensor
 from ht_jax.tensor import ToleranceWarning as ToleranceWarning
 from ht_jax.tensor import cat as cat
+from ht_jax.tensor import change_dimtree as change_dimtree
+from ht_jax.tensor import change_root as change_root
+from ht_jax.tensor import cross as cross
 from ht_jax.tensor import distance as distance
 from ht_jax.tensor import elements as elements
 from ht_jax.tensor import inner as inner
 from ht_jax.tensor import norm as norm
 from ht_jax.tensor import orthogonalize as orthogonalize
 from ht_jax.tensor import permute as permute
+from ht_jax.tensor import plot_sv as plot_sv
 from ht_jax.tensor import singular_values as singular_values
 from ht_jax.tensor import squeeze as squeeze
 from ht_jax.tensor import truncate as truncate
@@ -43,6 +47,7 @@ from ht_jax.tensor import truncate_cp as truncate_cp
 from ht_jax.tensor import truncate_product as truncate_product
 from ht_jax.tensor import truncate_sum as truncate_sum
 from ht_jax.tensor import ttm as ttm
+from ht_jax.tensor import ttt as ttt
 from ht_jax.tensor import ttv as ttv
 from ht_jax.tree import DimensionTree as DimensionTree
 

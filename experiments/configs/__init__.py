@@ -42,6 +42,6 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
     ),
     "lstm": (
         "LSTM: dense matrices, the baseline.",
-        _preset("lstm", ModelConfig(), learning_rate=1e-3),
+        _preset("lstm", ModelConfig(), learning_rate=1e-4),
     ),
 }

@@ -43,6 +43,27 @@ def load(name: str, data_dir: str | os.PathLike | None = None, **options: Any) -
         Traceback (most recent call last):
         ValueError: unknown data set 'moving_letters': choose one of moving_digits
     """
+    return _module(name).load(data_dir, **options)
+
+
+def describe(name: str, **options: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Class names and clip shape of a data set, without preparing it.
+
+    Args:
+        name: as for `load`.
+        **options: as for `load`.
+
+    Returns:
+        The class names, and (frames, height, width, channels).
+
+    Raises:
+        ValueError: the name or an option's value is unknown.
+        ImportError: the packages of the `train` extra are missing.
+    """
+    return _module(name).describe(**options)
+
+
+def _module(name: str) -> Any:
     if name not in _MODULES:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(_MODULES)}")
-    return require(_MODULES[name]).load(data_dir, **options)
+    return require(_MODULES[name])

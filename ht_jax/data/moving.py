@@ -125,6 +125,27 @@ def records(
         )
 
 
+def describe(
+    items: Sequence[str], label: str, num_frames: int, scene: Scene
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Class names and clip shape, known before anything is prepared.
+
+    Args:
+        items: names of the items.
+        label: "direction", "item" or "both".
+        num_frames: frames of a clip.
+        scene: frame and ranges.
+
+    Raises:
+        ValueError: fewer than 1 frame.
+    """
+    if num_frames < 1:
+        raise ValueError(f"num_frames {num_frames} must be at least 1")
+    both = tuple(f"{item} {direction}" for item in items for direction in DIRECTIONS)
+    names = {"direction": DIRECTIONS, "item": tuple(items), "both": both}[label]
+    return names, (num_frames, scene.height, scene.width, 3)
+
+
 def clip_data(builder: Any, label: str, num_frames: int, scene: Scene) -> ClipData:
     """The data set of a prepared builder whose records are those of this file.
 
@@ -140,17 +161,15 @@ def clip_data(builder: Any, label: str, num_frames: int, scene: Scene) -> ClipDa
     Raises:
         ValueError: fewer than 1 frame.
     """
-    if num_frames < 1:
-        raise ValueError(f"num_frames {num_frames} must be at least 1")
     items = builder.info.features["item"].names
-    both = tuple(f"{item} {direction}" for item in items for direction in DIRECTIONS)
+    class_names, clip_shape = describe(items, label, num_frames, scene)
     maker = ClipMaker(scene, num_frames, label)
     splits = ("train", "validation", "test")
     train, validation, test = (list(builder.as_data_source(split)) for split in splits)
     return ClipData(
         name=builder.name,
-        class_names={"direction": DIRECTIONS, "item": tuple(items), "both": both}[label],
-        clip_shape=(num_frames, scene.height, scene.width, 3),
+        class_names=class_names,
+        clip_shape=clip_shape,
         train=train,
         validation=validation,
         test=test,

@@ -20,6 +20,7 @@ from ht_jax.data.prepare import prepared
 # Images of each digit, two clips of each: 400 clips and 800, 5 and 10 per digit and direction.
 _HELD_OUT = {"validation": 20, "test": 40}
 _CLIPS = {"train": 1, "validation": 2, "test": 2}
+_DIGITS = tuple(map(str, range(10)))
 _SPLIT_SEED, _CLIP_SEEDS = 0, {"train": 1, "validation": 2, "test": 3}
 _CITATION = """@misc{alpaydin1998digits,
   title = {Optical Recognition of Handwritten Digits},
@@ -43,7 +44,7 @@ class MovingDigits(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="Handwritten digits, each with the numbers of a clip in which it moves.",
-            features=moving.features(8, [str(digit) for digit in range(10)]),
+            features=moving.features(8, _DIGITS),
             homepage="https://archive.ics.uci.edu/dataset/80",
             citation=_CITATION,
             disable_shuffling=True,
@@ -85,8 +86,27 @@ def load(
         ValueError: the label is unknown.
         OSError: the data set is not prepared, and the folder cannot be written.
     """
+    described = _label(label), num_frames, scene or Scene()
+    moving.describe(_DIGITS, *described)
+    return moving.clip_data(prepared(MovingDigits, data_dir), *described)
+
+
+def describe(
+    *, label: str = "direction", num_frames: int = 6, scene: Scene | None = None
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Class names and clip shape of what `load` returns; nothing is prepared.
+
+    Args:
+        label, num_frames, scene: as for `load`.
+
+    Raises:
+        ValueError: the label is unknown, or there are fewer than 1 frames.
+    """
+    return moving.describe(_DIGITS, _label(label), num_frames, scene or Scene())
+
+
+def _label(label: str) -> str:
     labels = {"direction": "direction", "digit": "item", "both": "both"}
     if label not in labels:
         raise ValueError(f"unknown label {label!r}: choose one of {', '.join(labels)}")
-    builder = prepared(MovingDigits, data_dir)
-    return moving.clip_data(builder, labels[label], num_frames, scene or Scene())
+    return labels[label]

@@ -42,19 +42,20 @@ def refine(
     Returns:
         The cores and their error, which is at most `error`.
     """
-    damping, stalls = 1e-3, 0
+    damping, stalls, model = 1e-3, 0, None
     rounding = 10 * float(jnp.finfo(x.dtype).eps)
     for _ in range(STEPS if net.num_params <= MOST_NUMBERS else 0):
         if stalls == 3 or error < rounding or damping > 1e6:
             break
-        cores = tensors.balanced(net, cores)
-        gradient, matrix = _model(net, x, cores)
-        tried, left = _tried(net, x, cores, gradient, matrix, damping)
+        if model is None:
+            cores = tensors.balanced(net, cores)
+            model = _model(net, x, cores)
+        tried, left = _tried(net, x, cores, *model, damping)
         if not float(left) < error:
             damping *= 8
             continue
         stalls = stalls + 1 if error - float(left) < settled * error else 0
-        cores, error, damping = tried, float(left), max(damping / 8, rounding)
+        cores, error, damping, model = tried, float(left), max(damping / 8, rounding), None
     return cores, error
 
 

@@ -20,7 +20,7 @@ from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
 from ht_jax.tensor import linalg
 
-SWEEPS = 10  # of orthogonal iteration, at most
+SWEEPS = 50  # of orthogonal iteration, at most
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -117,6 +117,7 @@ def _hooi(x: Float[Array, "*modes"], frames: list[Array]) -> list[Array]:
         frames = list(frames)
         for k, u in enumerate(frames):
             frames[k] = leading(_projected(x, frames, skip=k), k, u.shape[1])
+        # the norm of the core: what it gains, the error loses
         grown = linalg.backend(x).linalg.norm(_projected(x, frames))
         if not linalg.is_traced(grown):
             if float(grown) <= norm * (1 + 1e-9):

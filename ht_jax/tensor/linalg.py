@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+_BLOCK = 2**17  # numbers in a block of a QR decomposition
+
 Matrix = Any  # np.ndarray or jax.Array: what an operation gets decides what it returns
 
 
@@ -62,8 +64,8 @@ def einsum(subscripts: str, *operands: Matrix) -> Matrix:
 
 
 def adjoint(a: Matrix) -> Matrix:
-    """The conjugate transpose of a matrix."""
-    return a.conj().T
+    """The conjugate transpose of a matrix; of a real one no copy, which `conj` would be."""
+    return a.conj().T if backend(a).iscomplexobj(a) else a.T
 
 
 def orthonormal(a: Matrix) -> tuple[Matrix, Matrix]:
@@ -95,9 +97,18 @@ def lower(a: Matrix) -> Matrix:
     """A factor `l` with `l @ l^H = a @ a^H`, no wider than high; differentiable everywhere."""
     if a.shape[1] <= a.shape[0]:
         return a
-    if isinstance(a, np.ndarray):
-        return adjoint(np.asarray(np.linalg.qr(adjoint(a), mode="r")))
-    return _lower(a)
+    return _lower_in_blocks(a) if isinstance(a, np.ndarray) else _lower(a)
+
+
+def _lower_in_blocks(a: np.ndarray) -> np.ndarray:
+    """QR of blocks that fit into the cache, then of their factors: no copy of the whole."""
+    rows, cols = a.shape
+    width = max(_BLOCK // rows, 4 * rows)
+    if cols > 2 * width:
+        blocks = (a[:, k : k + width] for k in range(0, cols, width))
+        a = np.concatenate([_lower_in_blocks(block) for block in blocks], 1)
+        return _lower_in_blocks(a)
+    return a if cols <= rows else adjoint(np.asarray(np.linalg.qr(adjoint(a), mode="r")))
 
 
 @jax.custom_jvp

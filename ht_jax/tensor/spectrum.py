@@ -70,7 +70,7 @@ class Projector:
             u, s = left_vectors(matrix)
             return u, np.asarray(s, np.float64) ** 2
         squares, u = backend(matrix).linalg.eigh(matrix @ adjoint(matrix))
-        return u[:, ::-1], np.maximum(np.asarray(squares, np.float64)[::-1], 0.0)
+        return backend(u).ascontiguousarray(u[:, ::-1]), np.maximum(np.asarray(squares, np.float64)[::-1], 0.0)
 
     def _sketched(self, matrix: Matrix, node: str, bound: int) -> Matrix:
         """Halko, Martinsson and Tropp 2011, algorithm 4.4, with one power iteration."""

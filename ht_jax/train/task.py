@@ -60,11 +60,12 @@ def build_task(config: TrainConfig) -> Task:
     """
     chosen = config.data
     share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    options = {"label": chosen.label, "num_frames": chosen.num_frames}
     try:
-        data = clips.load(
-            chosen.name, chosen.data_dir, label=chosen.label, num_frames=chosen.num_frames
-        )
-        model, counts = _build_model(config, tuple(data.clip_shape), len(data.class_names))
+        # The model first: what it refuses is said before any data is prepared.
+        names, shape = clips.describe(chosen.name, **options)
+        model, counts = _build_model(config, shape, len(names))
+        data = clips.load(chosen.name, chosen.data_dir, **options)
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
 
@@ -75,7 +76,6 @@ def build_task(config: TrainConfig) -> Task:
     def eval_batches(split: str) -> Iterable[HostBatch]:
         return clips.eval_batches(data, split, batch_size=config.batch_size, **share)
 
-    names, shape = tuple(data.class_names), tuple(data.clip_shape)
     return Task(model, train_batches, eval_batches, names, shape, counts)
 
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import ht_jax as ht
-from ht_jax.formats.multistart import fit_network
+from ht_jax.formats import refine
+from ht_jax.formats.als import sweep
+from ht_jax.formats.contracting import balanced
+from ht_jax.formats.multistart import draw, fit_network, redrawn
 
 IN, OUT = (4, 5, 3), (3, 2, 4)  # 60 -> 24
 SMALL = (
@@ -197,11 +200,9 @@ def test_under_a_trace_ranks_work_and_tolerances_are_refused(fmt):
         jax.jit(lambda kernel: fmt.from_dense(kernel, tol=0.1)[0])(kernel)
 
 
-@small
+@pytest.mark.parametrize("fmt", SMALL[:5], ids=lambda fmt: type(fmt).__name__)
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_error_is_measured_without_overflow(fmt, scale):
-    if isinstance(fmt, ITERATIVE):
-        pytest.skip("compiles too long for one number; the measure is shared")
     kernel = (scale * random_kernel(fmt)).astype(np.float32)
     _, info = fmt.from_dense(kernel)
     assert info.relative_error < 1e-5
@@ -255,10 +256,55 @@ def test_the_error_is_that_of_the_svd_where_that_is_the_best(fmt, as_matrix):
     assert fmt.from_dense(kernel)[1].relative_error == pytest.approx(best, rel=1e-3)
 
 
+def test_tucker_frames_are_the_best_for_one_another():
+    fmt = ht.Tucker(IN, (6, 4), rank=2)
+    kernel = np.random.default_rng(0).normal(size=(60, 24))
+    weight, _ = fmt.from_dense(kernel)
+    frames = [np.asarray(core) for core in weight.cores.values()][:-1]
+    for k, frame in enumerate(frames):
+        x = kernel.reshape(4, 5, 3, 6, 4)
+        for axis in set(range(5)) - {k}:
+            x = np.moveaxis(np.tensordot(frames[axis], x, (0, axis)), 0, axis)
+        u = np.linalg.svd(np.moveaxis(x, k, 0).reshape(x.shape[k], -1))[0][:, :2]
+        np.testing.assert_allclose(frame @ frame.T, u @ u.T, atol=1e-2)
+
+
+BILINEAR = MATRIX[0][0].network()  # CP over two modes: x = in_0 out_0^T
+
+
+def test_a_sweep_solves_for_each_core_in_turn():
+    x, key = smooth_kernel(16, 12), jax.random.key(0)
+    start = draw(BILINEAR, key, jnp.float64)
+    cores, error = sweep(BILINEAR, jnp.asarray(x), start)
+    after_first = np.linalg.lstsq(np.asarray(start["out_0"]), x.T)[0].T
+    after_second = np.linalg.lstsq(after_first, x)[0].T
+    wanted = after_first @ after_second.T
+    np.testing.assert_allclose(cores["in_0"] @ cores["out_0"].T, wanted, atol=1e-8)
+    assert float(error) == pytest.approx(np.linalg.norm(x - wanted))
+
+
+def test_refinement_takes_few_steps_near_the_solution(monkeypatch):
+    a, b = (np.random.default_rng(k).normal(size=(n, 3)) for k, n in ((0, 16), (1, 12)))
+    x = a @ b.T / np.linalg.norm(a @ b.T)
+    start = {"in_0": jnp.asarray(a) + 0.01, "out_0": jnp.asarray(b) / np.linalg.norm(a @ b.T)}
+    error = float(jnp.linalg.norm(start["in_0"] @ start["out_0"].T - x))
+    monkeypatch.setattr(refine, "STEPS", 6)
+    assert 1e-3 < error < 1e-1
+    assert refine.refine(BILINEAR, jnp.asarray(x), start, error)[1] < 1e-12
+
+
+def test_redrawing_keeps_all_terms_but_one():
+    net = ht.CP((4, 4), (3, 4), rank=4).network()
+    cores = draw(net, jax.random.key(0), jnp.float64)
+    new, old = redrawn(net, jax.random.key(1), cores), balanced(net, cores)
+    changed = {name: np.any(new[name] != old[name], axis=0) for name in cores}
+    assert [int(np.sum(c)) for c in changed.values()] == [1, 1, 1, 1]
+    assert len({int(np.argmax(c)) for c in changed.values()}) == 1
+
+
 def test_the_key_decides_the_random_starts():
-    net = MATRIX[0][0].network()
     x = jnp.asarray(smooth_kernel(16, 12))
-    one, again, other = (fit_network(net, x, jax.random.key(k))[0] for k in (3, 3, 4))
+    one, again, other = (fit_network(BILINEAR, x, jax.random.key(k))[0] for k in (3, 3, 4))
     np.testing.assert_array_equal(one["in_0"], again["in_0"])
     assert np.any(one["in_0"] != other["in_0"])
 

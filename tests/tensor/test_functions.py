@@ -135,6 +135,7 @@ def test_from_cp(case, dtype):
     shape, tree, _ = case
     rng = np.random.default_rng(0)
     factors = [rng.standard_normal((n, 3)).astype(dtype) for n in shape]
+    factors[-1] = factors[-1] * np.asarray(1 if dtype is np.float64 else 1 - 2j, dtype)
     weights = np.array([1.0, 2.0, -1.0]).astype(dtype)
     letters = "abcdef"[: len(shape)]
     equation = ",".join(f"{c}z" for c in letters) + f",z->{letters}"
@@ -146,7 +147,10 @@ def test_from_cp(case, dtype):
 @every
 def test_from_dense_is_exact(case, dtype):
     shape, tree, _ = case
-    a = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal(shape).astype(dtype)
+    if np.iscomplexobj(a):
+        a += 1j * rng.standard_normal(shape)
     check(HTTensor.from_dense(a, tol=1e-13, tree=tree), a)
     check(HTTensor.from_dense(a, tol=1e-13, tree=tree, order="root to leaves"), a)
     check(HTTensor.from_dense(a, tree=tree), a)

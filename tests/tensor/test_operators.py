@@ -74,6 +74,7 @@ def test_conjugate_gradients():
     a, b, x = system()
     found, info = htt.cg(a, b, tol=1e-6)
     assert info.converged
+    assert info.iterations <= 20  # steepest descent takes more
     check(found, x, 1e-4)
     residual = np.linalg.norm(matrix(a) @ dense(found).reshape(-1) - dense(b).reshape(-1))
     assert residual <= 1.2e-6 * np.linalg.norm(dense(b))

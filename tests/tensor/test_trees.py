@@ -26,13 +26,24 @@ def test_change_of_root_and_tree(case):
 
 
 def test_change_of_tree_within_a_tolerance():
-    x = 1 / (1 + sum(np.ix_(*[np.linspace(0, 1, 6)] * 5)))
+    x = 1e6 / (1 + sum(np.ix_(*[np.linspace(0, 1, 6)] * 5)))
     for tol in (1e-2, 1e-5, 1e-9):
         t = htt.HTTensor.from_dense(x, tol=1e-14)
         moved = htt.change_dimtree(t, (((4, 0), 2), (3, 1)), tol=tol)
         assert np.linalg.norm(dense(moved) - x) <= tol * np.linalg.norm(x)
         assert moved.num_params < t.num_params
     assert max(htt.change_dimtree(t, (((4, 0), 2), (3, 1)), max_rank=2).ranks.values()) == 2
+
+
+def test_the_norm_stays_where_subtrees_are_exchanged():
+    # far apart in the old tree; a large norm tells an isometry from what carries it
+    x = 1e6 / (1 + sum(np.ix_(*[np.linspace(0, 1, 3)] * 8)))
+    t = htt.HTTensor.from_dense(x, tol=1e-14, tree=ht.DimensionTree.linear(8))
+    for tol in (1e-1, 1e-3, 1e-6):
+        moved = htt.change_dimtree(t, (((7, 0), (3, 5)), ((6, 1), (4, 2))), tol=tol)
+        error = np.linalg.norm(dense(moved) - x) / np.linalg.norm(x)
+        assert error <= tol
+        assert max(moved.ranks.values()) <= 1 - np.log10(tol)
 
 
 def test_change_of_tree_at_many_modes():

@@ -29,6 +29,8 @@ def clips(monkeypatch):
         train_transform=lambda record, rng: example(record),
         eval_transform=example,
     )
+    described = data.class_names, data.clip_shape
+    monkeypatch.setattr("ht_jax.data.describe", lambda *args, **options: described)
     monkeypatch.setattr("ht_jax.data.load", lambda *args, **options: data)
     return data
 
@@ -83,4 +85,12 @@ def test_unknown_data(toy, tmp_path):
     config = toy.make_config(tmp_path / "run", data=DataConfig(name="films"))
     with pytest.raises(UserError, match="unknown data set 'films': choose one of"):
         train(config)
+    assert not config.workdir.exists()
+
+
+def test_modes_that_do_not_fit_are_refused_before_any_data_is_prepared(config, monkeypatch):
+    monkeypatch.setattr("ht_jax.data.load", lambda *args, **options: pytest.fail("prepared"))
+    model = ModelConfig(hidden=8, input="HT(in_modes=(4, 5), out_modes=(2, 4), rank=2)")
+    with pytest.raises(UserError, match=r"\(4, 5\) multiply to 20, which is below in_features 24"):
+        train(dataclasses.replace(config, model=model))
     assert not config.workdir.exists()

@@ -14,23 +14,21 @@ from pathlib import Path
 import numpy as np
 from flax import nnx
 
+import ht_jax as ht
+from ht_jax.models import VideoClassifier
 from ht_jax.train import Counts, OptimizerConfig, Task, TrainConfig, train
 from ht_jax.train.loop import make_learner
 
 CLASSES, CLIP, SIZES = 3, (2, 4, 4, 1), {"train": 40, "validation": 21, "test": 19}
 
 
-class ToyModel(nnx.Module):
-    """Two linear layers over all frames."""
-
-    def __init__(self, dropout: float = 0.0, *, rngs: nnx.Rngs):
-        self.hidden = nnx.Linear(32, 8, rngs=rngs)
-        self.head = nnx.Linear(8, CLASSES, rngs=rngs)
-        self.dropout = nnx.Dropout(dropout)
-
-    def __call__(self, frames, *, rngs=None):
-        x = frames.reshape(frames.shape[0], -1).astype("float32") / 255
-        return self.head(self.dropout(nnx.relu(self.hidden(x)), rngs=rngs))
+def make_model(dropout: float, seed: int) -> VideoClassifier:
+    """A joint HT-LSTM, 132 numbers in its cores, over uint8 frames."""
+    rngs = nnx.Rngs(seed)
+    fmt = ht.HT((6, 4), (2, 4), rank=2)
+    cell = ht.nn.LSTMCell(16, 8, joint=fmt, recurrent_dropout=dropout, rngs=rngs)
+    rnn = ht.nn.RNN(cell, scale=1 / 128)
+    return VideoClassifier(rnn, 8, CLASSES, dropout=dropout, rngs=rngs)
 
 
 def make_config(workdir: Path | str = "unused", **changes) -> TrainConfig:
@@ -40,7 +38,7 @@ def make_config(workdir: Path | str = "unused", **changes) -> TrainConfig:
 
 
 def make_task(config: TrainConfig, dropout: float = 0.0, die_at: int = 0, how=None) -> Task:
-    model = ToyModel(dropout, rngs=nnx.Rngs(config.seed))
+    model = make_model(dropout, config.seed)
 
     def train_batches(start_step: int) -> Iterator[dict[str, np.ndarray]]:
         step = start_step
@@ -55,7 +53,7 @@ def make_task(config: TrainConfig, dropout: float = 0.0, die_at: int = 0, how=No
         for start in range(0, SIZES[split], config.batch_size):
             yield _pad({k: x[start : start + config.batch_size] for k, x in whole.items()}, config)
 
-    counts = Counts(params=291, matrix_params=256, dense_matrix_params=2560)
+    counts = Counts(params=191, matrix_params=132, dense_matrix_params=24 * 32)
     return Task(model, train_batches, eval_batches, ("left", "right", "up"), CLIP, counts)
 
 
