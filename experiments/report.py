@@ -14,7 +14,7 @@ from ht_jax.train import UserError, command
 
 RESULTS = Path(__file__).parent / "results"
 NAMES = {"fdht_lstm": "FDHT-LSTM", "ht_lstm": "HT-LSTM", "lstm": "LSTM"}
-COLOURS = {"FDHT-LSTM": "#009E73", "HT-LSTM": "#0072B2", "LSTM": "#D55E00"}
+COLOURS = {"FDHT-LSTM": "#009E73", "HT-LSTM": "#0072B2", "LSTM": "#999999"}
 
 
 def report(results: Path = RESULTS, /, *, picture: Path | None = None, debug: bool = False) -> None:
@@ -68,38 +68,36 @@ def _bench_table(bench: dict[str, Any]) -> list[str]:
 def _draw(runs: dict[str, dict[str, Any]], bench: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3), layout="constrained")
     accuracy, step = figure.subplots(1, 2)
-    for name, run in runs.items():
-        place = run["matrix_params"], 100 * run["test_accuracy"]
-        accuracy.plot(*place, "o", markersize=10, color=COLOURS[name])
-        label = f"{name}\n{run['matrix_params']:,}"
-        right = run["matrix_params"] > 1e6
-        shift, side = (-8, "right") if right else (8, "left")
-        accuracy.annotate(
-            label, place, xytext=(shift, -4), textcoords="offset points", ha=side, va="top"
-        )
-    accuracy.set(xscale="log", xlim=(3e2, 2e8), ylim=(0, 105), ylabel="test accuracy, %")
-    accuracy.set(xlabel="numbers in the compressed matrices")
-    rows = bench["rows"][::-1]
-    colours = [next((c for n, c in COLOURS.items() if n in r["system"]), "#999999") for r in rows]
-    step.barh(
-        [r["system"].replace(", ", ",\n") for r in rows], [r["ms"] for r in rows], color=colours
-    )
-    for n, row in enumerate(rows):
-        step.annotate(
-            f"{row['ms']:.0f} ms",
-            (row["ms"], n),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    step.set(xscale="log", xlabel="one training step, 16 clips of 6 frames, ms")
+    names = [f"{name}\n{run['matrix_params']:,} numbers" for name, run in runs.items()]
+    shares = [100 * run["test_accuracy"] for run in runs.values()]
+    notes = [
+        f"{share:.1f} % after {run['seconds'] + run['compile_seconds']:.0f} s"
+        for share, run in zip(shares, runs.values())
+    ]
+    _bars(accuracy, names, shares, notes, list(runs))
+    accuracy.set(xlim=(0, 175), xticks=range(0, 101, 25), xlabel="test accuracy, %")
+    rows = bench["rows"]
+    systems = [row["system"] for row in rows]
+    labels = [system.replace(", ", ",\n") for system in systems]
+    _bars(step, labels, [r["ms"] for r in rows], [f"{r['ms']:.0f} ms" for r in rows], systems)
+    step.set(xlabel="one training step, 16 clips of 6 frames, ms")
     step.margins(x=0.25)
-    for ax in (accuracy, step):
-        ax.grid(alpha=0.3, axis="x" if ax is step else "both")
-        ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=160)
+
+
+def _bars(ax: Any, labels: list[str], values: list[float], notes: list[str], systems: list[str]):
+    """Horizontal bars, the first on top, each with a note at its end."""
+    colours = [next((c for n, c in COLOURS.items() if n in s), "#999999") for s in systems]
+    ax.barh(labels, values, color=colours)
+    for n, (value, note) in enumerate(zip(values, notes)):
+        place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(note, (value, n), **place)
+    ax.invert_yaxis()
+    ax.grid(alpha=0.3, axis="x")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def main(args: Sequence[str]) -> int:
