@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ht_jax"
 # From the top: a file imports only rooms that stand before its own, or its own.
-TOP = ("tree", "network", "schedule", "tensor", "formats", "nn", "models", "suggest", "summary")
+TOP = ("tree", "network", "schedule", "tensor", "formats", "nn", "models", "summary", "suggest")
 ROOMS = (*TOP, "plot", "cite", "surgery", "compression", "export", "data", "train")
 
 
@@ -55,7 +55,8 @@ def test_importing_is_light():
         "print([m for m in ('cotengra', 'tensorflow_datasets', 'grain', 'orbax.checkpoint', "
         "'matplotlib', 'sklearn', 'tyro') if m in sys.modules])"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, heavy = run.stdout.splitlines()
-    assert float(seconds) < 0.3
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(5)]
+    seconds, heavy = min(run.stdout.splitlines() for run in runs)
+    assert float(seconds) < 0.3, f"importing takes {seconds} s"
     assert heavy == "[]"

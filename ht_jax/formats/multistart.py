@@ -48,9 +48,10 @@ def fit_network(
         return {name: jnp.zeros(net.shape(name), x.dtype) for name in net.indices}, 0
     x, rounding = tensors.laid_out(net, x / norm), 100 * float(jnp.finfo(x.dtype).eps)
     best, least, tried, improved = {}, math.inf, 0, 0
+    steps = 100 if net.num_params < 1000 else 10  # their matrix is dense
     while tried < STARTS and tried - improved <= PATIENCE and not least < rounding:
         cores = _start(net, jax.random.fold_in(key, tried), x.dtype, starts, tried, best)
-        cores, error = refine(net, x, *descend(net, x, cores), settled=3e-3)
+        cores, error = refine(net, x, *descend(net, x, cores), settled=3e-3, steps=steps)
         tried += 1
         improved = tried if error < 0.99 * least else improved
         if error < least or not best:

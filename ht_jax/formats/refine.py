@@ -18,7 +18,6 @@ from ht_jax.formats import contracting as tensors
 from ht_jax.formats.contracting import Cores
 from ht_jax.network import TensorNetwork
 
-STEPS = 100
 MOST_NUMBERS = 2500  # in all cores: the matrix is dense
 
 
@@ -27,7 +26,9 @@ def refine(
     x: Float[Array, "*modes"],
     cores: Cores,
     error: float,
+    *,
     settled: float = 1e-5,
+    steps: int = 100,
 ) -> tuple[Cores, float]:
     """Damped Gauss-Newton steps until the error stagnates.
 
@@ -38,13 +39,14 @@ def refine(
         error: norm of the residual there.
         settled: relative progress of a step below which it counts as a stall; three in a row
             end the steps.
+        steps: at most.
 
     Returns:
         The cores and their error, which is at most `error`.
     """
     damping, stalls, model = 1e-3, 0, None
     rounding = 10 * float(jnp.finfo(x.dtype).eps)
-    for _ in range(STEPS if net.num_params <= MOST_NUMBERS else 0):
+    for _ in range(steps if net.num_params <= MOST_NUMBERS else 0):
         if stalls == 3 or error < rounding or damping > 1e6:
             break
         if model is None:

@@ -21,6 +21,7 @@ from ht_jax.network import TensorNetwork
 from ht_jax.tensor import linalg
 
 SWEEPS = 50  # of orthogonal iteration, at most
+TRACED_SWEEPS = 3
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -112,8 +113,10 @@ def _hooi(x: Float[Array, "*modes"], frames: list[Array]) -> list[Array]:
 
     Each frame anew, the others fixed; under a trace a fixed number of times.
     """
+    if all(u.shape[0] == u.shape[1] for u in frames):
+        return frames
     norm = 0.0
-    for _ in range(SWEEPS if any(u.shape[0] > u.shape[1] for u in frames) else 0):
+    for _ in range(TRACED_SWEEPS if linalg.is_traced(x) else SWEEPS):
         frames = list(frames)
         for k, u in enumerate(frames):
             frames[k] = leading(_projected(x, frames, skip=k), k, u.shape[1])

@@ -156,6 +156,7 @@ class _Grouping:
 def grouped(
     network: TensorNetwork, batch: int, dtype: str, mode: Mode, dev: Device
 ) -> Iterator[tuple[str, list[Step]]]:
+    """Steps of the groupings that the beam search likes best, with how they were found."""
     grouping = _Grouping(network, batch, dtype, mode, dev)
     start = _State((), grouping.all, (BATCH, *network.inputs), 0.0)
     done: dict[tuple[int, ...], float] = {}

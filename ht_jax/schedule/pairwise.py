@@ -15,6 +15,7 @@ EXACT_OPERANDS = 10
 
 
 def pairwise(network: TensorNetwork, batch: int) -> Iterator[tuple[str, list[Step]]]:
+    """Steps of the orders that cotengra finds, with the objective they were found by."""
     operands = {INPUT: (BATCH, *network.inputs), **network.indices}
     size = {BATCH: batch, **network.size}
     output = (BATCH, *network.outputs)
@@ -68,12 +69,14 @@ def steps_of_path(operands: dict[str, Indices], path, output: Indices) -> list[S
 
 
 def step_of(left: str, right: str, out: str, indices: dict[str, Indices], kept: set[str]) -> Step:
+    """The step that contracts two operands and keeps the indices in `kept`."""
     both = dict.fromkeys(indices[left] + indices[right])
     product = Product.of(indices[left], indices[right], tuple(i for i in both if i in kept))
     return Step(left, right, out, product.indices)
 
 
 def group_path(inputs: tuple[Indices, ...], output: Indices, size: dict[str, int]):
+    """A path that multiplies the cores of a group, in static single assignment form."""
     from cotengra.pathfinders import path_basic
 
     if len(inputs) <= 6 or (len(inputs) <= EXACT_OPERANDS and not _has_hyperindex(inputs, output)):

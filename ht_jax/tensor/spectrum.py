@@ -61,7 +61,7 @@ class Projector:
         """The squared error, by the account or by the norm that is left, whichever is larger."""
         if self.gram_norm is None:
             return self.spent
-        left = float((abs(projection) ** 2).sum(dtype=np.float64))
+        left = float((abs(np.asarray(projection)) ** 2).sum(dtype=np.float64))
         return max(self.spent, self.gram_norm - left)
 
     def _spectrum(self, matrix: Matrix, share: float) -> tuple[Matrix, np.ndarray]:
@@ -70,7 +70,7 @@ class Projector:
             u, s = left_vectors(matrix)
             return u, np.asarray(s, np.float64) ** 2
         squares, u = backend(matrix).linalg.eigh(matrix @ adjoint(matrix))
-        return backend(u).ascontiguousarray(u[:, ::-1]), np.maximum(np.asarray(squares, np.float64)[::-1], 0.0)
+        return u[:, ::-1].copy(), np.maximum(np.asarray(squares, np.float64)[::-1], 0.0)
 
     def _sketched(self, matrix: Matrix, node: str, bound: int) -> Matrix:
         """Halko, Martinsson and Tropp 2011, algorithm 4.4, with one power iteration."""

@@ -13,8 +13,9 @@ from flax import nnx
 import ht_jax as ht
 from tests.formats.table import ROWS
 
+SLICES = [(0, 40), (41, 43), (0, 55)]
 formats = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-gated = pytest.mark.parametrize("gates", [1, 4])
+gated = pytest.mark.parametrize("gates", [pytest.param(1, marks=pytest.mark.slow), 4])
 pytestmark = pytest.mark.filterwarnings("ignore::ht_jax.RankWarning")
 
 
@@ -83,19 +84,19 @@ def test_gradient_of_gradient_equals_that_of_the_dense_product(row):
 
 
 @formats
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.bfloat16])
 def test_dtype_is_kept(row, dtype):
-    weight, _, x = made(row, 1)
+    weight, _, x = made(row, 4)
     weight, x = weight.astype(dtype), x.astype(dtype)
     y = apply(weight, x)
     assert y.dtype == dtype
-    wanted = np.asarray(x, np.float64) @ row.kernel(weight.cores)
+    wanted = np.asarray(x, np.float64) @ made_row(row, 4).kernel(weight.cores)
     assert close(y, wanted, 20 * float(jnp.finfo(dtype).eps))
 
 
 @formats
 def test_vmap_over_weights_equals_the_loop(row):
-    weight, kernel, x = made(row, 1)
+    weight, kernel, x = made(row, 4)
     weights = jax.tree.map(lambda core: jnp.stack([core, 2 * core]), weight)
     together = jax.jit(jax.vmap(ht.apply, (0, None)))(weights, x)
     assert close(together[0], x @ kernel)
@@ -122,13 +123,16 @@ def test_initial_norm_is_that_of_a_dense_layer_for_every_seed(row):
 
 
 @formats
-@pytest.mark.parametrize("rows", [(0, 40), (10, 33), (41, 43), (54, 55), (0, 55)])
+@pytest.mark.parametrize(
+    "rows", [(10, 33), (54, 55), *(pytest.param(r, marks=pytest.mark.slow) for r in SLICES)]
+)
 def test_restriction_is_a_slice_of_the_kernel(row, rows):
     weight, kernel, x = made(row, 4)
     part = weight.restrict(*rows)
     assert close(apply(part, x[:, slice(*rows)]), x[:, slice(*rows)] @ kernel[slice(*rows)])
 
 
+@pytest.mark.slow
 @formats
 def test_restriction_of_a_restriction(row):
     weight, kernel, _ = made(row, 1)
@@ -146,10 +150,10 @@ def test_text_form_reads_back(row, gates):
 @formats
 @pytest.mark.parametrize("shape", [(0,), (2, 3), ()])
 def test_batch_axes(row, shape):
-    weight, kernel, _ = made(row, 1)
+    weight, kernel, _ = made(row, 4)
     x = np.ones((*shape, row.fmt.in_features))
     y = apply(weight, x)
-    assert y.shape == (*shape, row.fmt.out_features)
+    assert y.shape == (*shape, weight.format.out_features)
     assert close(y, x @ kernel)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import ht_jax as ht
-from ht_jax.formats import refine
 from ht_jax.formats.als import sweep
 from ht_jax.formats.contracting import balanced
 from ht_jax.formats.multistart import draw, fit_network, redrawn
+from ht_jax.formats.refine import refine
 
 IN, OUT = (4, 5, 3), (3, 2, 4)  # 60 -> 24
 SMALL = (
@@ -190,6 +190,7 @@ def test_iterative_formats_refuse_tolerances_and_traces(fmt):
         jax.jit(lambda kernel: fmt.from_dense(kernel)[0])(np.zeros((60, 24)))
 
 
+@pytest.mark.slow
 @by_tolerance
 def test_under_a_trace_ranks_work_and_tolerances_are_refused(fmt):
     kernel = random_kernel(fmt)
@@ -247,6 +248,7 @@ def rearranged(kernel, in_modes, out_modes):
     return kernel.reshape(p, q, s, t).transpose(0, 2, 1, 3).reshape(p * s, q * t)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fmt", "as_matrix"), MATRIX, ids=lambda v: type(v).__name__)
 def test_the_error_is_that_of_the_svd_where_that_is_the_best(fmt, as_matrix):
     kernel = smooth_kernel(16, 12)
@@ -283,16 +285,16 @@ def test_a_sweep_solves_for_each_core_in_turn():
     assert float(error) == pytest.approx(np.linalg.norm(x - wanted))
 
 
-def test_refinement_takes_few_steps_near_the_solution(monkeypatch):
+def test_refinement_takes_few_steps_near_the_solution():
     a, b = (np.random.default_rng(k).normal(size=(n, 3)) for k, n in ((0, 16), (1, 12)))
     x = a @ b.T / np.linalg.norm(a @ b.T)
     start = {"in_0": jnp.asarray(a) + 0.01, "out_0": jnp.asarray(b) / np.linalg.norm(a @ b.T)}
     error = float(jnp.linalg.norm(start["in_0"] @ start["out_0"].T - x))
-    monkeypatch.setattr(refine, "STEPS", 6)
     assert 1e-3 < error < 1e-1
-    assert refine.refine(BILINEAR, jnp.asarray(x), start, error)[1] < 1e-12
+    assert refine(BILINEAR, jnp.asarray(x), start, error, steps=6)[1] < 1e-12
 
 
+@pytest.mark.slow
 def test_redrawing_keeps_all_terms_but_one():
     net = ht.CP((4, 4), (3, 4), rank=4).network()
     cores = draw(net, jax.random.key(0), jnp.float64)
@@ -302,6 +304,7 @@ def test_redrawing_keeps_all_terms_but_one():
     assert len({int(np.argmax(c)) for c in changed.values()}) == 1
 
 
+@pytest.mark.slow
 def test_the_key_decides_the_random_starts():
     x = jnp.asarray(smooth_kernel(16, 12))
     one, again, other = (fit_network(BILINEAR, x, jax.random.key(k))[0] for k in (3, 3, 4))

@@ -99,10 +99,18 @@ kinds = pytest.mark.parametrize("kind", CELLS)
 places = pytest.mark.parametrize("place", PLACES)
 
 
+FAST = {
+    ("lstm", "joint", "ht"),
+    ("gru", "joint", "ht"),
+    ("simple", "input", "ht"),
+    ("lstm", "none", "ht"),
+    ("lstm", "joint", "kcp"),
+}
+
+
 def marked(*system):
-    """A system that is slow unless it differs in at most one thing from the joint HT-LSTM."""
-    differs = sum(a != b for a, b in zip(system, ("lstm", "joint", "ht")))
-    return pytest.param(*system, marks=pytest.mark.slow if differs > 1 else ())
+    """A system that is in the fast tests only if it is one of the few in FAST."""
+    return pytest.param(*system, marks=() if system in FAST else pytest.mark.slow)
 
 
 systems = pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def inverse_sum(n):
     return lambda indices: 1 / (1 + grid[indices].sum(1))
 
 
-@pytest.mark.parametrize("d", [32, 64])
+@pytest.mark.parametrize("d", [32, pytest.param(64, marks=pytest.mark.slow)])
 def test_a_tensor_that_could_never_be_formed(d):
     function = inverse_sum(32)
     t, info = htt.cross(function, (32,) * d, tol=1e-7)

@@ -9,6 +9,8 @@ from ht_jax import tensor as htt
 from ht_jax.tensor import HTOperator
 from tests.tensor.table import check, dense, tensor, trees
 
+pytestmark = pytest.mark.slow
+
 
 def operator(out_shape, in_shape, tree, rank=2, seed=0):
     sizes = [m * n for m, n in zip(out_shape, in_shape)]
@@ -93,6 +95,7 @@ def test_a_preconditioner_saves_iterations():
     assert plain.converged
 
 
+@pytest.mark.slow
 def test_alternating_least_squares():
     a, b, x = system()
     start = htt.random(jax.random.key(0), (5, 5, 5), 4)

@@ -10,6 +10,8 @@ import pytest
 from ht_jax import tensor as htt
 from tests.tensor.table import check, dense, tensor, trees
 
+pytestmark = pytest.mark.slow
+
 TREE = trees(4)[0]
 
 
@@ -24,6 +26,7 @@ def jacobian(x):
     return np.asarray(jax.jacobian(lambda f: back(f).to_dense().reshape(-1))(flat))
 
 
+@pytest.mark.slow
 def test_projection_is_the_orthogonal_one():
     x, z = points()
     found = htt.tangent(x, htt.project(x, z))
@@ -53,6 +56,7 @@ def test_retraction_is_right_to_first_order():
     assert errors[1] < errors[0] / 50
 
 
+@pytest.mark.slow
 def test_an_optax_optimiser_on_the_manifold():
     x, target = points()[0], points()[0] * 1.5
     target = htt.truncate(target + 0.1 * points()[1], max_rank=2)

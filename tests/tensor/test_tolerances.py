@@ -1,6 +1,7 @@
 """Tolerances are kept, ranks are small, and what cannot be done is refused by name."""
 
 import functools
+import sys
 import warnings
 
 import jax
@@ -12,6 +13,8 @@ import ht_jax as ht
 from ht_jax import tensor as htt
 from ht_jax.tensor import HTTensor
 from tests.tensor.table import check, dense, tensor, trees
+
+pytestmark = pytest.mark.slow
 
 TOLERANCES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, 1e-12]
 KINDS = ["low-rank", "smooth", "noise", "zero", "decaying"]
@@ -209,3 +212,14 @@ def test_truncation_is_quasi_optimal():
     error = np.linalg.norm(dense(small) - dense(x))
     assert least <= error * (1 + 1e-12)
     assert error <= np.sqrt(2 * 4 - 3) * least * np.sqrt(5)
+
+
+def test_what_stays_on_an_accelerator_keeps_the_tolerance(monkeypatch):
+    x = 1 / (1 + sum(np.ix_(*[np.linspace(0, 1, 4)] * 3)))
+    for name in ("hsvd", "truncate"):  # the arrays stay JAX's, as they do off the CPU
+        module = sys.modules[f"ht_jax.tensor.{name}"]  # the package has functions of that name
+        monkeypatch.setattr(module, "on_host", lambda arrays: arrays)
+    for tol in (1e-3, 1e-9):
+        t = HTTensor.from_dense(jnp.asarray(x), tol=tol)
+        check(t, x, tol)
+        check(htt.truncate(t, tol=10 * tol), x, 11 * tol)

@@ -11,6 +11,8 @@ from ht_jax import tensor as htt
 from ht_jax.tensor import HTTensor
 from tests.tensor.table import check, dense, tensor
 
+pytestmark = pytest.mark.slow
+
 SHAPE, TREE = (4, 3, 5), ht.DimensionTree.balanced(3)
 
 
@@ -99,6 +101,7 @@ slopes = jax.jit(jax.grad(cubed), static_argnames="ranks")
 TWO = (("leaf_0", 2), ("leaf_1", 2), ("node_0_1", 2), ("leaf_2", 2))
 
 
+@pytest.mark.slow
 def test_the_gradient_does_not_depend_on_the_gauge():
     x, rng = one(1), np.random.default_rng(0)
     turn = rng.standard_normal((3, 3))
@@ -125,6 +128,7 @@ def test_the_norm_of_zero_has_a_zero_gradient():
     assert not any(np.asarray(core).any() for core in gradient.cores.values())
 
 
+@pytest.mark.slow
 def test_many_modes():
     tree = ht.DimensionTree.balanced(64)
     x = htt.random(jax.random.key(0), (32,) * 64, 3, tree=tree)

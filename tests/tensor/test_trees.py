@@ -8,6 +8,8 @@ import ht_jax as ht
 from ht_jax import tensor as htt
 from tests.tensor.table import CASES, check, dense, name, tensor, trees
 
+pytestmark = pytest.mark.slow
+
 SOME = [case for case in CASES if case[2] == "random"]
 
 
@@ -46,6 +48,7 @@ def test_the_norm_stays_where_subtrees_are_exchanged():
         assert max(moved.ranks.values()) <= 1 - np.log10(tol)
 
 
+@pytest.mark.slow
 def test_change_of_tree_at_many_modes():
     x = htt.random_with_singular_values(jax.random.key(0), (3,) * 16, np.array([2.0, 1.0]))
     there = htt.change_dimtree(x, ht.DimensionTree.linear(16), tol=1e-10)

@@ -117,7 +117,7 @@ def test_loss_that_is_no_number(toy, tmp_path):
 
     config = toy.make_config(tmp_path, quiet=True)
     task = toy.make_task(config)
-    task.model.head.bias = nnx.Param(task.model.head.bias[...] * float("nan"))
+    task.model.classifier.bias = nnx.Param(task.model.classifier.bias[...] * float("nan"))
     message = message_of(config, task)
     assert "the train loss is nan at step 1: start anew" in message
     assert not any((tmp_path / "checkpoints").glob("[0-9]*"))

@@ -1,5 +1,8 @@
 """The command lines of the experiments: what they accept, and how they refuse."""
 
+import json
+import re
+
 import pytest
 
 from ht_jax.train import train
@@ -41,6 +44,9 @@ def test_error_is_one_line_unless_debugging(program, capsys):
         program.main(["--steps", "-1", "--debug"])
 
 
+SPLITS = re.compile(r"(validation|test) split: accuracy ([0-9.]+)% of (?:21|19)")
+
+
 def test_evaluate_reports_every_split(experiments, toy, tmp_path, monkeypatch, capsys):
     import evaluate
 
@@ -50,8 +56,10 @@ def test_evaluate_reports_every_split(experiments, toy, tmp_path, monkeypatch, c
     monkeypatch.setattr("ht_jax.train.restore.build_task", lambda _: task)
     assert evaluate.main([str(tmp_path)]) == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "validation split: accuracy 100.00% of 21" in output
-    assert "test split: accuracy 100.00% of 19" in output
+    found = {name: float(share) for name, share in SPLITS.findall(output)}
+    reported = json.loads((tmp_path / "summary.json").read_text())
+    for split in ("validation", "test"):
+        assert found[split] == pytest.approx(100 * reported[f"{split}_accuracy"], abs=0.006)
     assert (tmp_path / "confusion_test.png").exists()
 
 

@@ -92,7 +92,7 @@ def test_run_without_summary_evaluates_but_trains_no_more(toy, undisturbed, tmp_
 def test_workdir_holds_what_a_reader_needs(undisturbed):
     summary = json.loads((undisturbed / "summary.json").read_text())
     records = [json.loads(x) for x in (undisturbed / "metrics.jsonl").read_text().splitlines()]
-    assert summary["compression_ratio"] == 10
+    assert summary["compression_ratio"] == 24 * 32 / 132
     assert summary["versions"]["jax"] == jax.__version__
     assert [each["step"] for each in records if each["split"] == "train"] == list(range(1, 21))
     assert [each["step"] for each in records if each["split"] == "validation"] == [6, 12, 18, 20]
