@@ -47,7 +47,8 @@ class TensorNetwork:
         """Builds a network from plain mappings.
 
         Raises:
-            ValueError: a name begins with @, an index has no size, an open index stands in no core, a core carries
+            ValueError: a name begins with @, an index has no size, an open index stands in no
+                core, a core carries
                 an index twice, or an index is both input and output.
 
         Example:
