@@ -3,6 +3,7 @@
 `load` names a data set, `train_batches` and `eval_batches` read it.
 """
 
+import inspect
 import os
 from typing import Any
 
@@ -16,7 +17,7 @@ from ht_jax.data.pipeline import eval_batches as eval_batches
 from ht_jax.data.pipeline import train_batches as train_batches
 from ht_jax.data.render import render_clip as render_clip
 
-# name -> the module whose `load(data_dir, **options)` reads the data set.
+# name -> the module whose `load(data_dir, **options)` and `describe(data_dir, **options)` serve it.
 _MODULES = {"moving_digits": "ht_jax.data.moving_digits"}
 
 
@@ -34,7 +35,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None, **options: Any) -
         The data set.
 
     Raises:
-        ValueError: the name or an option's value is unknown.
+        ValueError: the name, an option or an option's value is unknown.
         ImportError: the packages of the `train` extra are missing.
         OSError: the data set is not prepared, and the folder cannot be written.
 
@@ -43,27 +44,35 @@ def load(name: str, data_dir: str | os.PathLike | None = None, **options: Any) -
         Traceback (most recent call last):
         ValueError: unknown data set 'moving_letters': choose one of moving_digits
     """
-    return _module(name).load(data_dir, **options)
+    return _call(name, "load", data_dir, options)
 
 
-def describe(name: str, **options: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def describe(
+    name: str, data_dir: str | os.PathLike | None = None, **options: Any
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Class names and clip shape of a data set, without preparing it.
 
     Args:
         name: as for `load`.
+        data_dir: as for `load`.
         **options: as for `load`.
 
     Returns:
-        The class names, and (frames, height, width, channels).
+        The class names, and (frames, height, width, channels) or (frames, features).
 
     Raises:
-        ValueError: the name or an option's value is unknown.
+        ValueError: the name, an option or an option's value is unknown.
         ImportError: the packages of the `train` extra are missing.
     """
-    return _module(name).describe(**options)
+    return _call(name, "describe", data_dir, options)
 
 
-def _module(name: str) -> Any:
+def _call(name: str, function: str, data_dir: Any, options: dict[str, Any]) -> Any:
     if name not in _MODULES:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(_MODULES)}")
-    return require(_MODULES[name])
+    called = getattr(require(_MODULES[name]), function)
+    known = [each for each in inspect.signature(called).parameters if each != "data_dir"]
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise ValueError(f"{name} has no option {unknown[0]!r}: its options are {', '.join(known)}")
+    return called(data_dir, **options)

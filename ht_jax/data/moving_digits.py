@@ -92,16 +92,21 @@ def load(
 
 
 def describe(
-    *, label: str = "direction", num_frames: int = 6, scene: Scene | None = None
+    data_dir: str | os.PathLike | None = None,
+    *,
+    label: str = "direction",
+    num_frames: int = 6,
+    scene: Scene | None = None,
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Class names and clip shape of what `load` returns; nothing is prepared.
 
     Args:
-        label, num_frames, scene: as for `load`.
+        data_dir, label, num_frames, scene: as for `load`.
 
     Raises:
         ValueError: the label is unknown, or there are fewer than 1 frames.
     """
+    del data_dir
     return moving.describe(_DIGITS, _label(label), num_frames, scene or Scene())
 
 

@@ -1,6 +1,7 @@
 """Flax NNX layers and recurrent cells whose weights are tensor networks."""
 
 from ht_jax.nn.cells import GRUCell, LSTMCell, RecurrentCell, SimpleCell
+from ht_jax.nn.cnn import SmallCNN
 from ht_jax.nn.embed import TensorEmbed
 from ht_jax.nn.gates import GATE_ORDER, reorder_gates
 from ht_jax.nn.linear import TensorDense
@@ -35,6 +36,7 @@ __all__ = [
     "LSTMCell",
     "RecurrentCell",
     "SimpleCell",
+    "SmallCNN",
     "Stacked",
     "TRLSTMCell",
     "TTGRUCell",

@@ -119,7 +119,7 @@ class RNN(nnx.Module):
         recurrence = self.cell.recurrence(rows, z.shape[0])
         valid = None
         if seq_lengths is not None:
-            times = jnp.arange(z.shape[0]).reshape(-1, *[1] * (z.ndim - 1))
+            times = jnp.arange(z.shape[0], dtype=seq_lengths.dtype).reshape(-1, *[1] * (z.ndim - 1))
             valid = times < seq_lengths[..., None]
 
         def body(carry: Carry, frame: tuple[Array, Array | None]):

@@ -30,6 +30,10 @@ _AT_LEAST_ZERO = (
     "optimizer.warmup_steps",
     "optimizer.clip_norm",
     "optimizer.weight_decay",
+    "optimizer.decay",
+    "optimizer.drop_every",
+    "optimizer.classifier_l2",
+    "data.fold",
 )
 
 
@@ -57,6 +61,8 @@ def check_values(config: TrainConfig) -> None:
         raise UserError(
             f"optimizer.learning_rate is {rate}: pass a positive number, 0.001 for example"
         )
+    if config.optimizer.schedule == "drops" and not config.optimizer.drop_every:
+        raise UserError("optimizer.schedule drops needs --optimizer.drop-every 1 or more")
     for name in ("dropout", "recurrent_dropout"):
         if not 0 <= (share := getattr(model, name)) < 1:
             raise UserError(f"model.{name} is {share}: pass a share from 0 to just below 1")
@@ -124,7 +130,7 @@ def _check_lows(config: TrainConfig) -> None:
     fields = dict(flatten(to_dict(config)))
     for names, low in ((_AT_LEAST_ONE, 1), (_AT_LEAST_ZERO, 0)):
         for name in names:
-            if not low <= fields[name] < math.inf:
+            if fields[name] is not None and not low <= fields[name] < math.inf:
                 raise UserError(f"{name} is {fields[name]}: pass {_flag(name)} {low} or more")
 
 

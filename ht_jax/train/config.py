@@ -32,6 +32,8 @@ class ModelConfig:
     """Share of the hidden state hidden from the recurrent product while training, in [0, 1)."""
     layer_norm: bool = False
     """Normalise the projections of the input and of the hidden state."""
+    features: Literal["input", "cnn"] = "input"
+    """What the cell reads: the input as it is, or a small convolutional network's view of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +44,21 @@ class DataConfig:
     """Data set."""
     data_dir: Path | None = None
     """Folder of the prepared data; None is the data set's own default."""
-    label: str = "direction"
-    """Which label of the clips to learn."""
-    num_frames: int = 6
-    """Frames of a clip."""
+    label: str | None = None
+    """Which label of the clips to learn; None is the data set's own default."""
+    num_frames: int | None = None
+    """Frames of a clip; None is the data set's own default."""
+    protocol: str | None = None
+    """How the clips are divided into splits; None is the data set's own default."""
+    fold: int | None = None
+    """Which of the protocol's folds is the test split; None is the first."""
+    cnn: str | None = None
+    """Network of keras.applications whose stored features replace the frames; None reads frames."""
+
+    def options(self) -> dict[str, Any]:
+        """What is passed on to the data set: the fields that are set, but name and folder."""
+        fields = dataclasses.asdict(self)
+        return {k: v for k, v in fields.items() if v is not None and k not in ("name", "data_dir")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +69,20 @@ class OptimizerConfig:
     """Peak learning rate."""
     warmup_steps: int = 50
     """Steps of linear warm-up; never more than half of the run."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Course of the learning rate after the warm-up; cosine ends at 0."""
+    schedule: Literal["cosine", "constant", "inverse", "drops"] = "cosine"
+    """Course after the warm-up: cosine to 0, constant, 1 / (1 + decay * step), or drops."""
+    decay: float = 0.0
+    """Of the schedule "inverse", a step."""
+    drop_every: int = 0
+    """Of the schedule "drops": steps between drops."""
+    drop_factor: float = 0.2
+    """Of the schedule "drops": factor on the learning rate at each."""
     clip_norm: float = 1.0
     """Largest global norm of the gradient; 0 does not clip."""
     weight_decay: float = 0.0
     """Decoupled weight decay; 0 is plain Adam."""
+    classifier_l2: float = 0.0
+    """Factor on the sum of squares of the classifier's kernel, which is added to the loss."""
 
 
 @dataclasses.dataclass(frozen=True)

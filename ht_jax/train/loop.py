@@ -17,7 +17,7 @@ from ht_jax.train.curve import plot_curve
 from ht_jax.train.evaluation import Evaluation, evaluate
 from ht_jax.train.files import write_json
 from ht_jax.train.metrics import MetricsFile, read_metrics
-from ht_jax.train.optimizer import make_optimizer
+from ht_jax.train.optimizer import make_optimizer, make_penalty
 from ht_jax.train.parallel import Parallel, make_parallel
 from ht_jax.train.progress import make_progress
 from ht_jax.train.record import Recorder
@@ -92,7 +92,8 @@ def make_learner(config: TrainConfig, task: Task) -> Learner:
     parallel = make_parallel(config.parallel)
     apply, params = split_model(task.model)
     optimizer = make_optimizer(config.optimizer, config.steps)
-    train_step = make_train_step(apply, optimizer, config.seed, parallel.axis)
+    penalty = make_penalty(config.optimizer)
+    train_step = make_train_step(apply, optimizer, config.seed, parallel.axis, penalty)
     return Learner(
         config,
         task,

@@ -1,10 +1,15 @@
 """The optimizer of a run, all of it from Optax.
 
 Gradients are clipped by their global norm, then take an Adam step with decoupled weight decay whose
-rate warms up linearly and stays or follows a cosine to 0.
+rate warms up linearly and then stays, follows a cosine to 0, or falls as published recipes let it.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array
 
 from ht_jax.train.config import OptimizerConfig
 
@@ -24,9 +29,20 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """
     warmup = min(config.warmup_steps, steps // 2)
     peak, start = config.learning_rate, config.learning_rate / (warmup + 1)
-    if config.schedule == "constant":
-        return optax.warmup_constant_schedule(start, peak, warmup)
-    return optax.warmup_cosine_decay_schedule(start, peak, warmup, decay_steps=steps)
+    if config.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(start, peak, warmup, decay_steps=steps)
+    warm = optax.linear_schedule(start, peak, warmup)
+    return optax.join_schedules([warm, _course(config)], [warmup])
+
+
+def _course(config: OptimizerConfig) -> optax.Schedule:
+    """The rate after the warm-up, whose end is step 0."""
+    peak = config.learning_rate
+    if config.schedule == "inverse":
+        return lambda step: peak / (1 + config.decay * step)
+    if config.schedule == "drops":
+        return optax.exponential_decay(peak, config.drop_every, config.drop_factor, staircase=True)
+    return optax.constant_schedule(peak)
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
@@ -43,3 +59,18 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     if not config.clip_norm:
         return adam
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
+
+
+def make_penalty(config: OptimizerConfig) -> Callable[[Mapping[str, Any]], Array] | None:
+    """Builds what is added to the loss: the classifier's L2 penalty, if any.
+
+    Args:
+        config: The optimizer's settings.
+
+    Returns:
+        A function of the parameters, or None.
+    """
+    factor = config.classifier_l2
+    if not factor:
+        return None
+    return lambda params: factor * jnp.sum(jnp.square(params["classifier"]["kernel"]))

@@ -18,7 +18,7 @@ Params: TypeAlias = dict[str, Any]
 TrainState: TypeAlias = dict[str, Any]  # {"params": ..., "opt_state": ..., "step": int32 ()}
 Batch: TypeAlias = Mapping[
     str, Array | np.ndarray
-]  # {"frames": uint8, "label": int32[, "mask": bool]}
+]  # {"frames", "label": int32[, "length": int32][, "mask": bool]}
 Apply: TypeAlias = Callable[..., Array]
 
 
@@ -26,22 +26,29 @@ def split_model(model: nnx.Module) -> tuple[Apply, Params]:
     """Splits a module into a pure function and its parameters.
 
     Args:
-        model: A module with the call `model(frames, *, rngs=None) -> logits`.
+        model: A module with the call `model(frames, *, rngs=None) -> logits`, which also takes
+            `seq_lengths=` if batches come with the lengths of their clips.
 
     Returns:
-        `apply(params, frames, key=None) -> logits`, where a key turns dropout on, and the
-        parameters as a pure dict. Merging inside the step costs nothing once compiled, and dispatch
-        is far cheaper than nnx.jit with many small cores.
+        `apply(params, frames, key=None, lengths=None) -> logits`, where a key turns dropout on,
+        and the parameters as a pure dict. Merging inside the step costs nothing once compiled, and
+        dispatch is far cheaper than nnx.jit with many small cores.
     """
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
 
-    def apply(params: Params, frames: Array, key: PRNGKeyArray | None = None) -> Array:
+    def apply(
+        params: Params,
+        frames: Array,
+        key: PRNGKeyArray | None = None,
+        lengths: Array | None = None,
+    ) -> Array:
         module = nnx.merge(graphdef, params, rest)
+        options = {} if lengths is None else {"seq_lengths": lengths}
         if key is None:
             module.eval()
-            return module(frames)
+            return module(frames, **options)
         module.train()
-        return module(frames, rngs=nnx.Rngs(dropout=key))
+        return module(frames, rngs=nnx.Rngs(dropout=key), **options)
 
     return apply, nnx.to_pure_dict(params)
 
@@ -64,7 +71,11 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> Train
 
 
 def make_train_step(
-    apply: Apply, optimizer: optax.GradientTransformation, seed: int, axis: str | None = None
+    apply: Apply,
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    axis: str | None = None,
+    penalty: Callable[[Params], Array] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """Builds the training step.
 
@@ -75,6 +86,7 @@ def make_train_step(
             resumed run draws what an undisturbed one would. Under an axis every device draws its
             own, so with dropout pmap and jit agree only in distribution.
         axis: The axis over devices, if any.
+        penalty: A function of the parameters that is added to the loss.
 
     Returns:
         `train_step(state, batch) -> (state, metrics)` with loss, accuracy and grad_norm (before
@@ -82,8 +94,9 @@ def make_train_step(
     """
 
     def loss_fn(params: Params, batch: Batch, key: PRNGKeyArray) -> tuple[Array, Array]:
-        logits = apply(params, batch["frames"], key).astype(jnp.float32)
+        logits = _logits(apply, params, batch, key)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
+        loss = loss if penalty is None else loss + penalty(params)
         return loss, jnp.mean(_classes(logits) == batch["label"], dtype=jnp.float32)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
@@ -116,7 +129,7 @@ def make_eval_step(
     """
 
     def eval_step(params: Params, batch: Batch) -> dict[str, Array]:
-        logits = apply(params, batch["frames"]).astype(jnp.float32)
+        logits = _logits(apply, params, batch)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
         count, found = logits.shape[-1], _classes(logits)
         confusion = jnp.zeros((count, count), jnp.int32)
@@ -125,6 +138,11 @@ def make_eval_step(
         return jax.lax.psum(sums, axis) if axis else sums
 
     return eval_step
+
+
+def _logits(apply: Apply, params: Params, batch: Batch, *key: PRNGKeyArray) -> Array:
+    lengths = {"lengths": batch["length"]} if "length" in batch else {}
+    return apply(params, batch["frames"], *key, **lengths).astype(jnp.float32)
 
 
 def _classes(logits: Array) -> Array:

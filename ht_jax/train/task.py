@@ -28,13 +28,14 @@ class Task:
     """A model and its data.
 
     Args:
-        model: A module with the call `model(frames, *, rngs=None) -> logits`.
+        model: A module with the call `model(frames, *, rngs=None) -> logits`, and `seq_lengths=` if
+            its batches have a "length".
         train_batches: From a number of steps done to the batches that follow, without end; each
-            holds this process' share of "frames" and "label".
+            holds this process' share of "frames", "label" and, where clips differ, "length".
         eval_batches: From the name of a split to its batches, every example once; each holds a
             "mask" too, False for padding.
         class_names: The names of the classes.
-        clip_shape: Frames, height, width and channels of a clip.
+        clip_shape: Frames, height, width and channels of a clip; or frames and features.
         counts: How many numbers the model holds.
     """
 
@@ -60,10 +61,10 @@ def build_task(config: TrainConfig) -> Task:
     """
     chosen = config.data
     share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    options = {"label": chosen.label, "num_frames": chosen.num_frames}
+    options = chosen.options()
     try:
         # The model first: what it refuses is said before any data is prepared.
-        names, shape = clips.describe(chosen.name, **options)
+        names, shape = clips.describe(chosen.name, chosen.data_dir, **options)
         model, counts = _build_model(config, shape, len(names))
         data = clips.load(chosen.name, chosen.data_dir, **options)
     except ValueError as error:
@@ -104,9 +105,10 @@ def parse_formats(config: ModelConfig) -> dict[str, Format]:
 def _build_model(
     config: TrainConfig, clip_shape: tuple[int, ...], num_classes: int
 ) -> tuple[nnx.Module, Counts]:
-    features, hidden = math.prod(clip_shape[1:]), config.model.hidden
     formats, rngs = parse_formats(config.model), nnx.Rngs(config.seed)
-    dtype, chosen = jnp.dtype(config.dtype), config.model
+    dtype, chosen, hidden = jnp.dtype(config.dtype), config.model, config.model.hidden
+    cnn = nn.SmallCNN(clip_shape[1:], dtype=dtype, rngs=rngs) if chosen.features == "cnn" else None
+    features = cnn.out_features if cnn else math.prod(clip_shape[1:])
     cell = _CELLS[chosen.cell](
         features,
         hidden,
@@ -120,6 +122,7 @@ def _build_model(
         nn.RNN(cell, scale=chosen.pixel_scale),
         hidden,
         num_classes,
+        features=cnn,
         dropout=chosen.dropout,
         dtype=dtype,
         rngs=rngs,

@@ -183,3 +183,8 @@ def test_import_is_light():
     heavy = "{'grain', 'tensorflow_datasets', 'sklearn'}"
     code = f"import sys, ht_jax.data; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_option_of_another_data_set_is_refused():
+    with pytest.raises(ValueError, match="moving_digits has no option 'fold': its options are la"):
+        load("moving_digits", fold=2)

@@ -94,3 +94,29 @@ def test_modes_that_do_not_fit_are_refused_before_any_data_is_prepared(config, m
     with pytest.raises(UserError, match=r"\(4, 5\) multiply to 20, which is below in_features 24"):
         train(dataclasses.replace(config, model=model))
     assert not config.workdir.exists()
+
+
+def test_convolutional_features_are_trained_too(config):
+    model = ModelConfig(hidden=8, features="cnn", pixel_scale=1.0)
+    counts = build_task(dataclasses.replace(config, model=model)).counts
+    assert counts.dense_matrix_params == (32 + 8) * 32  # 1 x 1 places of 32 channels
+
+
+def test_lengths_of_clips_reach_the_model(config, clips, monkeypatch):
+    """Frames past a clip's length change nothing."""
+
+    def losses(tail):
+        def cut(record):
+            frames = example(record)["frames"].copy()
+            frames[1:] = tail
+            return {"frames": frames, "label": np.int32(record["label"]), "length": np.int32(1)}
+
+        data = dataclasses.replace(
+            clips, train_transform=lambda record, rng: cut(record), eval_transform=cut
+        )
+        monkeypatch.setattr("ht_jax.data.load", lambda *args, **options: data)
+        workdir = config.workdir.with_name(f"run{tail}")
+        summary = train(dataclasses.replace(config, workdir=workdir))
+        return summary.test_loss
+
+    assert losses(0) == losses(200)
