@@ -17,8 +17,12 @@ from ht_jax.data.pipeline import eval_batches as eval_batches
 from ht_jax.data.pipeline import train_batches as train_batches
 from ht_jax.data.render import render_clip as render_clip
 
-# name -> the module whose `load(data_dir, **options)` and `describe(data_dir, **options)` serve it.
-_MODULES = {"moving_digits": "ht_jax.data.moving_digits"}
+# name -> the module whose `load(name, data_dir, ...)` and `describe(name, data_dir, ...)` serve it.
+_VIDEO = ("ucf11", "ucf50", "ucf101", "hmdb51", "youtube_celebrities")
+_MODULES = {
+    "moving_digits": "ht_jax.data.moving_digits",
+    **dict.fromkeys(_VIDEO, "ht_jax.data.video"),
+}
 
 
 def load(name: str, data_dir: str | os.PathLike | None = None, **options: Any) -> ClipData:
@@ -71,8 +75,10 @@ def _call(name: str, function: str, data_dir: Any, options: dict[str, Any]) -> A
     if name not in _MODULES:
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(_MODULES)}")
     called = getattr(require(_MODULES[name]), function)
-    known = [each for each in inspect.signature(called).parameters if each != "data_dir"]
+    known = [
+        each for each in inspect.signature(called).parameters if each not in ("name", "data_dir")
+    ]
     unknown = sorted(options.keys() - known)
     if unknown:
         raise ValueError(f"{name} has no option {unknown[0]!r}: its options are {', '.join(known)}")
-    return called(data_dir, **options)
+    return called(name, data_dir, **options)

@@ -65,6 +65,7 @@ class MovingDigits(tfds.core.GeneratorBasedBuilder):
 
 
 def load(
+    name: str,
     data_dir: str | os.PathLike | None = None,
     *,
     label: str = "direction",
@@ -74,6 +75,7 @@ def load(
     """Moving Digits, prepared on first use (1 MB, a few seconds).
 
     Args:
+        name: "moving_digits".
         data_dir: the folder of TFDS data sets; None is TFDS's own.
         label: "direction" (8 classes), "digit" (10), or "both" (80: digit * 8 + direction).
         num_frames: frames of a clip.
@@ -86,12 +88,14 @@ def load(
         ValueError: the label is unknown.
         OSError: the data set is not prepared, and the folder cannot be written.
     """
+    del name
     described = _label(label), num_frames, scene or Scene()
     moving.describe(_DIGITS, *described)
     return moving.clip_data(prepared(MovingDigits, data_dir), *described)
 
 
 def describe(
+    name: str,
     data_dir: str | os.PathLike | None = None,
     *,
     label: str = "direction",
@@ -101,12 +105,12 @@ def describe(
     """Class names and clip shape of what `load` returns; nothing is prepared.
 
     Args:
-        data_dir, label, num_frames, scene: as for `load`.
+        name, data_dir, label, num_frames, scene: as for `load`.
 
     Raises:
         ValueError: the label is unknown, or there are fewer than 1 frames.
     """
-    del data_dir
+    del name, data_dir
     return moving.describe(_DIGITS, _label(label), num_frames, scene or Scene())
 
 

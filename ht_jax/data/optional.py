@@ -1,4 +1,4 @@
-"""Imports of packages that only the `train` extra installs.
+"""Imports of packages that only an extra installs.
 
 `import ht_jax.data` stays light: heavy packages are imported by the function that needs them.
 """
@@ -7,11 +7,12 @@ import importlib
 from types import ModuleType
 
 
-def require(module: str) -> ModuleType:
-    """Imports a module of the `train` extra, or one of ours that needs such a package.
+def require(module: str, extra: str = "train") -> ModuleType:
+    """Imports a module of an extra, or one of ours that needs such a package.
 
     Args:
         module: the full dotted name.
+        extra: the extra that installs it.
 
     Returns:
         The module.
@@ -30,5 +31,5 @@ def require(module: str) -> ModuleType:
         package = str(error.name).split(".")[0]
         if package == "ht_jax":
             raise
-        message = f"ht_jax.data needs the package {package!r}: pip install 'ht_jax[train]'"
+        message = f"ht_jax.data needs the package {package!r}: pip install 'ht_jax[{extra}]'"
         raise ImportError(message) from error

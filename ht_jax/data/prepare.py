@@ -7,17 +7,17 @@ whole, and of several processes that prepare it at once the first to finish serv
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ht_jax.data.optional import require
 
 
-def prepared(builder_class: type, data_dir: str | os.PathLike | None = None) -> Any:
+def prepared(builder_class: Callable[..., Any], data_dir: str | os.PathLike | None = None) -> Any:
     """A builder of the class whose data set is on disk, preparing it if it is not.
 
     Args:
-        builder_class: a `tfds.core.GeneratorBasedBuilder`.
+        builder_class: a `tfds.core.GeneratorBasedBuilder`, or what makes one for a `data_dir`.
         data_dir: the folder of TFDS data sets; None is TFDS's own, which is the environment
             variable TFDS_DATA_DIR or `~/tensorflow_datasets`.
 
@@ -30,8 +30,23 @@ def prepared(builder_class: type, data_dir: str | os.PathLike | None = None) -> 
     builder = builder_class(data_dir=data_dir)
     if os.path.isdir(builder.data_dir):
         return builder
+    write(builder_class, builder)
+    return builder_class(data_dir=data_dir)
+
+
+def write(builder_class: Callable[..., Any], builder: Any, parent: str | None = None) -> None:
+    """Writes the data set of a builder, all or nothing.
+
+    Args:
+        builder_class: makes a builder like it for any `data_dir`.
+        builder: its `data_dir` is where the data set goes, unless it is there.
+        parent: a folder for the unfinished files, on the same disk.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     try:
-        _prepare(builder_class, builder.data_dir)
+        _prepare(builder_class, builder.data_dir, parent)
     except OSError as error:
         # The rename fails when another process has prepared the data set meanwhile.
         if not os.path.isdir(builder.data_dir):
@@ -39,14 +54,13 @@ def prepared(builder_class: type, data_dir: str | os.PathLike | None = None) -> 
                 f"cannot prepare the data set {builder.name!r} in {builder.data_dir!r} ({error}): "
                 "pass data_dir= or set TFDS_DATA_DIR to a folder that can be written"
             ) from error
-    return builder_class(data_dir=data_dir)
 
 
-def _prepare(builder_class: type, target: str) -> None:
+def _prepare(builder_class: Callable[..., Any], target: str, parent: str | None) -> None:
     tfds = require("tensorflow_datasets")
     config = tfds.download.DownloadConfig(try_download_gcs=False)
-    parent = os.path.dirname(target)
-    os.makedirs(parent, exist_ok=True)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    parent = parent or os.path.dirname(target)
     # TFDS names its unfinished folder after Python's global random state, so processes that seed
     # it alike would write into the same one.
     with tempfile.TemporaryDirectory(dir=parent, prefix="incomplete.") as staging:

@@ -1,0 +1,98 @@
+"""Prepares a video set: `python experiments/prepare.py ucf11 SOURCE [--data-dir DIR]`.
+
+SOURCE is the folder of the official archives, or of what they unpack to. The same command again
+carries on where it was stopped; what was left out is listed at the end.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from ht_jax.data import video
+from ht_jax.train import UserError, command
+
+Name = Literal["ucf11", "ucf50", "ucf101", "hmdb51", "youtube_celebrities"]
+
+
+def prepare(
+    name: Name,
+    source: Path,
+    /,
+    *,
+    data_dir: Path | None = None,
+    num_frames: int = 6,
+    height: int = 120,
+    width: int = 160,
+    on_bad_clip: Literal["skip", "fail"] = "fail",
+    workers: int | None = None,
+    debug: bool = False,
+) -> None:
+    """Decodes a video set once, to be read by any protocol.
+
+    Args:
+        name: Of the set.
+        source: Folder of the official archives, or of what they unpack to.
+        data_dir: Folder of TFDS data sets; TFDS's own unless given.
+        num_frames: Frames of a clip, evenly over its length. Where training asks for fewer, it
+            draws them anew each time, in order.
+        height: Of a frame.
+        width: Of a frame.
+        on_bad_clip: Whether what is not as documented is left out, or ends the work.
+        workers: Clips decoded at once; as many as there are cores unless given.
+        debug: Show the traceback of an error.
+    """
+    del debug  # read before the command line is parsed
+    for option, value in (("num-frames", num_frames), ("height", height), ("width", width)):
+        if value < 1:
+            raise UserError(f"--{option} is {value}: pass 1 or more")
+    layout, size = video.LAYOUTS[name], video.Size(num_frames, height, width)
+    options = {"size": size, "on_bad_clip": on_bad_clip, "workers": workers}
+    try:
+        with Display() as display:
+            report = video.prepare(layout, source, data_dir, **options, tell=display.tell)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    show(report)
+
+
+class Display:
+    """A progress bar for each thing that is being done."""
+
+    def __enter__(self) -> "Display":
+        from rich import progress
+
+        columns = progress.TextColumn("{task.description}"), progress.BarColumn()
+        counts = progress.MofNCompleteColumn(), progress.TimeRemainingColumn()
+        self._progress = progress.Progress(*columns, *counts)
+        self._progress.start()
+        self._tasks = {}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def tell(self, what: str, done: int, total: int | None) -> None:
+        """Takes how many of a total are done."""
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total)
+        self._progress.update(self._tasks[what], completed=done, total=total)
+
+
+def show(report: video.Report) -> None:
+    """Prints what is stored, and everything that was left out."""
+    print(f"{report.folder}: {report.clips:,} clips of {report.documented:,} documented")
+    for problem in report.problems:
+        print(f"left out: {problem}")
+    if report.problems:
+        print(f"{len(report.problems)} left out in all")
+
+
+def main(args: Sequence[str]) -> int:
+    """Prepares as the command line says; returns the exit status."""
+    tyro = command.require_tyro()
+    return command.run(lambda: tyro.cli(prepare, args=args), debug="--debug" in args)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,167 @@
+"""Preparation of a video set: unpack, scan, decode, store.
+
+Every step leaves what it has done in a staging folder, so the same call again carries on.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from ht_jax.data.video.builder import VERSION, Contents, write
+from ht_jax.data.video.decode import BadClip, read_clip
+from ht_jax.data.video.layouts import Layout, Problem, Scan, scan
+from ht_jax.data.video.reading import dataset_folder
+from ht_jax.data.video.stage import load_staged, stage
+from ht_jax.data.video.unpack import unpack
+
+Tell = Callable[[str, int, int | None], None]  # told (what is done, how many, of how many)
+
+
+class BadData(ValueError):
+    """The folder or a clip is not as documented, and nothing was to be skipped."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How clips are stored.
+
+    Attributes:
+        num_frames: of a clip, evenly over its length.
+        height: of a frame.
+        width: of a frame.
+    """
+
+    num_frames: int = 6
+    height: int = 120
+    width: int = 160
+
+    @property
+    def config(self) -> str:
+        """Name of the TFDS configuration."""
+        return f"{self.num_frames}x{self.height}x{self.width}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a preparation ended with.
+
+    Attributes:
+        folder: of the data set.
+        clips: stored.
+        documented: clips that the set's authors count.
+        problems: what was left out, and why.
+    """
+
+    folder: Path
+    clips: int
+    documented: int
+    problems: tuple[str, ...]
+
+
+def prepare(
+    layout: Layout,
+    source: Path,
+    data_dir: Path | None,
+    *,
+    size: Size | None = None,
+    on_bad_clip: Literal["skip", "fail"] = "fail",
+    workers: int | None = None,
+    tell: Tell = lambda what, done, total: None,
+) -> Report:
+    """Prepares a video set, or carries on where an earlier call was stopped.
+
+    Args:
+        layout: of the set.
+        source: the folder of the official archives, or of what they unpack to.
+        data_dir: the folder of TFDS data sets; None is TFDS's own.
+        size: how clips are stored.
+        on_bad_clip: "fail" ends at the first thing that is not as documented; "skip" leaves it out
+            and reports it.
+        workers: threads that decode; as many as there are cores unless given.
+        tell: told of the progress.
+
+    Returns:
+        The report.
+
+    Raises:
+        BadData: something is not as documented, and is not to be skipped.
+        FileNotFoundError: the folder holds neither clips nor archives of the set.
+        OSError: an archive is damaged, or a folder cannot be written.
+    """
+    size = size or Size()
+    home = dataset_folder(data_dir, layout.name)
+    done = home / size.config / VERSION
+    if done.is_dir():
+        return _report(layout, done)
+    staging = home / f"unfinished-{size.config}"
+    found = scan(layout, *_unpacked(layout, source, staging / "unpacked", tell))
+    keep_going = on_bad_clip == "skip"
+    if found.problems and not keep_going:
+        raise BadData(_refusal(found.problems))
+    bad = _decode(found, size, staging / "frames", workers, keep_going, tell)
+    problems = (*found.problems, *(Problem(*pair) for pair in sorted(bad.items())))
+    contents = _contents(layout, found, size, staging / "frames", problems, tell)
+    folder = write(contents, home.parent, staging)
+    shutil.rmtree(staging)
+    return _report(layout, folder)
+
+
+def _report(layout: Layout, folder: Path) -> Report:
+    metadata = tfds.builder_from_directory(folder).info.metadata
+    return Report(folder, len(metadata["clips"]), layout.count, tuple(metadata["problems"]))
+
+
+def _unpacked(layout: Layout, source: Path, target: Path, tell: Tell) -> list[Path]:
+    if not source.is_dir():
+        raise FileNotFoundError(f"{source} is no folder: pass that of {layout.archives[0]}")
+    archives = [source / name for name in layout.archives if (source / name).is_file()]
+    for archive in archives:
+        unpack(archive, target, lambda done: tell(f"unpacking {archive.name}", done, None))  # noqa: B023
+    return [source, target] if archives else [source]
+
+
+def _decode(
+    found: Scan, size: Size, folder: Path, workers: int | None, keep_going: bool, tell: Tell
+) -> dict[str, str]:
+    paths = {clip.name: path for clip, path in found.clips}
+
+    def decode(name: str) -> np.ndarray:
+        return read_clip(paths[name], size.num_frames, size.height, size.width)
+
+    try:
+        return stage(
+            list(paths),
+            decode,
+            folder,
+            workers=workers or os.cpu_count() or 1,
+            keep_going=keep_going,
+            advance=lambda done, total: tell("decoding", done, total),
+        )
+    except BadClip as error:
+        raise BadData(f"{error}: pass --on-bad-clip skip to leave such clips out") from error
+
+
+def _contents(
+    layout: Layout, found: Scan, size: Size, folder: Path, problems: tuple, tell: Tell
+) -> Contents:
+    left_out = {problem.where for problem in problems}
+    clips = [clip for clip, _ in found.clips if clip.name not in left_out]
+
+    def arrays():
+        for done, array in enumerate(load_staged(folder, (clip.name for clip in clips)), 1):
+            tell("storing", done, len(clips))
+            yield array
+
+    shape = (size.num_frames, size.height, size.width, 3)
+    return Contents(layout, size.config, found.classes, clips, problems, arrays, shape, np.uint8)
+
+
+def _refusal(problems: tuple[Problem, ...]) -> str:
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{problems[0]}{more}: pass --on-bad-clip skip to go on without"
