@@ -1,4 +1,4 @@
-"""Prepares a video set: `python experiments/prepare.py ucf11 SOURCE [--data-dir DIR]`.
+"""Prepares a data set: `python experiments/prepare.py ucf11 SOURCE [--data-dir DIR]`.
 
 SOURCE is the folder of the official archives, or of what they unpack to. The same command again
 carries on where it was stopped; what was left out is listed at the end.
@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from ht_jax import data
 from ht_jax.data import video
 from ht_jax.train import UserError, command
 
-Name = Literal["ucf11", "ucf50", "ucf101", "hmdb51", "youtube_celebrities"]
+Name = Literal["ucf11", "ucf50", "ucf101", "hmdb51", "youtube_celebrities", "moving_fashion_mnist"]
 
 
 def prepare(
@@ -28,11 +29,12 @@ def prepare(
     workers: int | None = None,
     debug: bool = False,
 ) -> None:
-    """Decodes a video set once, to be read by any protocol.
+    """Stores a data set once: clips of a video set are decoded, to be read by any protocol.
 
     Args:
         name: Of the set.
-        source: Folder of the official archives, or of what they unpack to.
+        source: Folder of the official archives, or of what they unpack to; for
+            moving_fashion_mnist of the four files of Fashion-MNIST.
         data_dir: Folder of TFDS data sets; TFDS's own unless given.
         num_frames: Frames of a clip, evenly over its length. Where training asks for fewer, it
             draws them anew each time, in order.
@@ -46,6 +48,10 @@ def prepare(
     for option, value in (("num-frames", num_frames), ("height", height), ("width", width)):
         if value < 1:
             raise UserError(f"--{option} is {value}: pass 1 or more")
+    if name == "moving_fashion_mnist":
+        found = data.load(name, data_dir, source=source)
+        print(f"{name}: {len(found.train):,} training images, {len(found.test):,} test clips")
+        return
     layout, size = video.LAYOUTS[name], video.Size(num_frames, height, width)
     options = {"size": size, "on_bad_clip": on_bad_clip, "workers": workers}
     try:

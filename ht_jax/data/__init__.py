@@ -21,19 +21,25 @@ from ht_jax.data.render import render_clip as render_clip
 _VIDEO = ("ucf11", "ucf50", "ucf101", "hmdb51", "youtube_celebrities")
 _MODULES = {
     "moving_digits": "ht_jax.data.moving_digits",
+    "moving_fashion_mnist": "ht_jax.data.moving_images",
+    "japanese_vowels": "ht_jax.data.sequences",
+    "spoken_digits": "ht_jax.data.sequences",
     **dict.fromkeys(_VIDEO, "ht_jax.data.video"),
 }
+_MOVING = "moving_"  # and the name of any image set of TFDS
 
 
 def load(name: str, data_dir: str | os.PathLike | None = None, **options: Any) -> ClipData:
     """Loads a data set by name, preparing it on first use.
 
     Args:
-        name: "moving_digits".
+        name: "moving_digits", "moving_fashion_mnist", "moving_" and the name of an image set of
+            TFDS, a video set such as "ucf11", "japanese_vowels", or "spoken_digits".
         data_dir: the folder of TFDS data sets; None is TFDS's own, which is the environment
             variable TFDS_DATA_DIR or `~/tensorflow_datasets`.
-        **options: what the data set's own `load` takes; for "moving_digits" label="direction",
-            "digit" or "both", num_frames=6, and scene=Scene(...).
+        **options: what the data set's own `load` takes: for moving images label="direction",
+            "item" ("digit") or "both", num_frames=6, and scene=Scene(...); for video sets
+            num_frames=6, protocol=, fold=, cnn=.
 
     Returns:
         The data set.
@@ -44,9 +50,9 @@ def load(name: str, data_dir: str | os.PathLike | None = None, **options: Any) -
         OSError: the data set is not prepared, and the folder cannot be written.
 
     Example:
-        >>> load("moving_letters")
+        >>> load("films")
         Traceback (most recent call last):
-        ValueError: unknown data set 'moving_letters': choose one of moving_digits
+        ValueError: unknown data set 'films': choose one of moving_digits, ...
     """
     return _call(name, "load", data_dir, options)
 
@@ -72,9 +78,10 @@ def describe(
 
 
 def _call(name: str, function: str, data_dir: Any, options: dict[str, Any]) -> Any:
-    if name not in _MODULES:
+    if name not in _MODULES and not name.startswith(_MOVING):
         raise ValueError(f"unknown data set {name!r}: choose one of {', '.join(_MODULES)}")
-    called = getattr(require(_MODULES[name]), function)
+    module = _MODULES.get(name, "ht_jax.data.moving_images")
+    called = getattr(require(module), function)
     known = [
         each for each in inspect.signature(called).parameters if each not in ("name", "data_dir")
     ]

@@ -156,7 +156,7 @@ def clip_data(builder: Any, label: str, num_frames: int, scene: Scene) -> ClipDa
         scene: frame and ranges.
 
     Returns:
-        The data set, its sources held in memory.
+        The data set; sources of up to 20,000 records are held in memory.
 
     Raises:
         ValueError: fewer than 1 frame.
@@ -165,7 +165,8 @@ def clip_data(builder: Any, label: str, num_frames: int, scene: Scene) -> ClipDa
     class_names, clip_shape = describe(items, label, num_frames, scene)
     maker = ClipMaker(scene, num_frames, label)
     splits = ("train", "validation", "test")
-    train, validation, test = (list(builder.as_data_source(split)) for split in splits)
+    sources = (builder.as_data_source(split) for split in splits)
+    train, validation, test = (list(s) if len(s) <= 20_000 else s for s in sources)
     return ClipData(
         name=builder.name,
         class_names=class_names,

@@ -168,8 +168,8 @@ def test_unknown_options_are_refused(data_dir, options, message):
 
 
 def test_unknown_data_set_is_refused():
-    with pytest.raises(ValueError, match="unknown data set 'mnist': choose one of moving_digits"):
-        load("mnist")
+    with pytest.raises(ValueError, match="unknown data set 'films': choose one of moving_digits"):
+        load("films")
 
 
 def test_missing_package_names_the_extra(monkeypatch):
