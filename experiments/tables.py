@@ -161,7 +161,7 @@ def row(system: System) -> dict[str, Any]:
 
 def _ranks(fmt: ht.Format) -> dict[str, Any]:
     """The arguments of the format that are ranks, or numbers of terms."""
-    names = [f.name for f in dataclasses.fields(fmt)]  # pyright: ignore[reportArgumentType]
+    names = [f.name for f in dataclasses.fields(fmt)]
     found = {n: getattr(fmt, n) for n in names if n.endswith("rank") or n == "terms"}
     return {name: value for name, value in found.items() if value is not None}
 

@@ -32,7 +32,7 @@ class ClipData:
     Attributes:
         name: of the data set.
         class_names: one for each label.
-        clip_shape: (frames, height, width, channels) of an example.
+        clip_shape: (frames, height, width, channels) of an example, or (frames, features).
         train: the training records.
         validation: the validation records.
         test: the test records.
@@ -43,7 +43,7 @@ class ClipData:
 
     name: str
     class_names: tuple[str, ...]
-    clip_shape: tuple[int, int, int, int]
+    clip_shape: tuple[int, ...]
     train: Source
     validation: Source
     test: Source

@@ -12,7 +12,7 @@ import functools
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,7 @@ class Format(abc.ABC):
     out_features: int
     gates: int = 1  # equal blocks of outputs, each cropped for itself
     in_offset: int = 0  # zeros that stand before the inputs; the others stand behind
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     @abc.abstractmethod
     def network(self) -> TensorNetwork:
@@ -72,10 +73,7 @@ class Format(abc.ABC):
         if self.gates != 1:
             raise ValueError(f"{self} has gates: size it before with_gates")
         with warnings.catch_warnings(action="ignore"):  # its ranks have been told already
-            sized: Any = dataclasses.replace(  # pyright: ignore[reportArgumentType]
-                self, in_features=in_features, out_features=out_features
-            )
-        return sized
+            return dataclasses.replace(self, in_features=in_features, out_features=out_features)
 
     @property
     def num_params(self) -> int:
@@ -170,7 +168,7 @@ class Format(abc.ABC):
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _shown_fields(self):
-        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+        for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value != field.default and not self._is_implied(field.name):
                 yield field.name, value

@@ -10,12 +10,12 @@ import dataclasses
 
 import jax
 
-from ht_jax.formats.base import Fit, ModeFormat, at_least_one, check_paired
+from ht_jax.formats.base import Fit, ModeFormat, as_int, check_paired
 from ht_jax.formats.fitting import as_tensor, check_kernel, fit, refuse_tol, tell_rank
 from ht_jax.formats.multistart import fit_network
 from ht_jax.formats.ranks import bounded
 from ht_jax.formats.weight import Weight
-from ht_jax.network import TensorNetwork
+from ht_jax.network import Indices, TensorNetwork
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -45,8 +45,8 @@ class BT(ModeFormat):
     def __post_init__(self):
         super().__post_init__()
         check_paired(self.in_modes, self.out_modes)
-        at_least_one("rank", self.rank)
-        at_least_one("terms", self.terms)
+        as_int(self, "rank")
+        as_int(self, "terms")
         self._check_rank()
 
     def _check_rank(self) -> None:
@@ -56,7 +56,9 @@ class BT(ModeFormat):
     def network(self) -> TensorNetwork:
         """The factors, then the Tucker core; the term is an index of all of them."""
         count = range(len(self.in_modes))
-        cores = {f"factor_{k}": ("term", f"i{k}", f"o{k}", f"r{k}") for k in count}
+        cores: dict[str, Indices] = {
+            f"factor_{k}": ("term", f"i{k}", f"o{k}", f"r{k}") for k in count
+        }
         cores["core"] = ("term", *(f"r{k}" for k in count))
         size = {"term": self.terms} | {f"r{k}": self.rank for k in count}
         size |= {f"i{k}": m for k, m in enumerate(self.in_modes)}

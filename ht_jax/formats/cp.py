@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ht_jax.formats.base import Fit, ModeFormat, at_least_one
+from ht_jax.formats.base import Fit, ModeFormat, as_int
 from ht_jax.formats.fitting import as_tensor, check_kernel, fit, refuse_tol, tell_rank
 from ht_jax.formats.multistart import fit_network
 from ht_jax.formats.ranks import bounded
@@ -49,7 +49,7 @@ class CP(ModeFormat):
 
     def __post_init__(self):
         super().__post_init__()
-        at_least_one("rank", self.rank)
+        as_int(self, "rank")
         self._check_rank()
 
     def _check_rank(self) -> None:

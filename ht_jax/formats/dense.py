@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Self
+from typing import Self
 
 from ht_jax.formats.base import Fit, Format, as_int, at_least_one, check_gates
 from ht_jax.formats.fitting import check_kernel
@@ -11,20 +11,16 @@ from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
 
 
-class Unsplit:
+class Unsplit(Format):
     """What formats share that do not cut the input and the output into modes."""
 
-    in_features: int
-    out_features: int
-    gates: int
-
     @property
-    def in_modes(self) -> tuple[int, ...]:
+    def in_modes(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The whole input, as one mode."""
         return (self.in_features,)
 
     @property
-    def out_modes(self) -> tuple[int, ...]:
+    def out_modes(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The whole output, as one mode."""
         return (self.out_features,)
 
@@ -36,10 +32,8 @@ class Unsplit:
     def with_gates(self, gates: int) -> Self:
         """See `Format.with_gates`."""
         at_least_one("gates", gates)
-        gated: Any = dataclasses.replace(  # pyright: ignore[reportArgumentType]
-            self, out_features=gates * self.out_features, gates=gates * self.gates
-        )
-        return gated
+        outputs = gates * self.out_features
+        return dataclasses.replace(self, out_features=outputs, gates=gates * self.gates)
 
     def sized(self, in_features: int, out_features: int) -> Self:
         """See `Format.sized`; a matrix without modes cannot be padded."""
@@ -49,7 +43,7 @@ class Unsplit:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Dense(Unsplit, Format):
+class Dense(Unsplit):
     """A kernel (in_features, out_features) that is held as it is.
 
     Example:

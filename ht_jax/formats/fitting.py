@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Inexact
 
 from ht_jax.formats.base import Fit, Format, ModeFormat
@@ -54,7 +54,7 @@ def check_kernel(
         raise ValueError(
             f"the kernel has dtype {kernel.dtype}: {type(fmt).__name__} needs a floating one"
         )
-    if isinstance(kernel, jax.core.Tracer):
+    if isinstance(kernel, Tracer):
         _check_traceable(fmt, tol, iterative)
     elif not bool(jnp.isfinite(kernel).all()):
         raise ValueError(f"the kernel holds values that are not finite: {fmt} cannot be fitted")
@@ -127,7 +127,7 @@ def fit(
         squared += jnp.sum(jnp.abs((part.to_dense() - rows) / scale) ** 2)
         norm += jnp.sum(jnp.abs(rows / scale) ** 2)
     error = jnp.sqrt(squared / jnp.where(norm > 0, norm, 1))
-    if isinstance(error, jax.core.Tracer):
+    if isinstance(error, Tracer):
         return weight, Fit(error, restarts)  # pyright: ignore[reportArgumentType]
     if tol is not None and float(error) > tol:
         raise ValueError(

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ht_jax.formats.base import Fit, ModeFormat, at_least_one, sizes
+from ht_jax.formats.base import Fit, ModeFormat, as_int, at_least_one, sizes
 from ht_jax.formats.cp import cp_network
 from ht_jax.formats.fitting import as_tensor, check_kernel, fit, refuse_tol, tell_rank
 from ht_jax.formats.multistart import alternate, fit_network
@@ -65,8 +65,8 @@ class KCP(ModeFormat):
 
     def __post_init__(self):
         super().__post_init__()
-        at_least_one("rank", self.rank)
-        at_least_one("terms", self.terms)
+        as_int(self, "rank")
+        as_int(self, "terms")
         if self.gate_split is not None:
             object.__setattr__(self, "gate_split", _pair("gate_split", self.gate_split))
         self._set_splits()

@@ -9,7 +9,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from ht_jax.formats.base import Fit, Format, as_int, at_least_one
+from ht_jax.formats.base import Fit, as_int, at_least_one
 from ht_jax.formats.dense import Unsplit
 from ht_jax.formats.fitting import check_kernel, fit, tell_rank
 from ht_jax.formats.svd import budget, of_order_one, project
@@ -19,7 +19,7 @@ from ht_jax.tensor import linalg
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class LowRank(Unsplit, Format):
+class LowRank(Unsplit):
     """A kernel of bounded rank; the sizes are not cut into modes.
 
     Cores: `u` (in_features, r), `v` (r, out_features). A rank above the smaller of the two

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ht_jax.formats.base import Fit, ModeFormat, at_least_one, sizes
+from ht_jax.formats.base import Fit, ModeFormat, as_int, sizes
 from ht_jax.formats.fitting import as_tensor, check_kernel, fit, refuse_tol, tell_rank
 from ht_jax.formats.multistart import fit_network
 from ht_jax.formats.ranks import bounded, per_edge, set_ranks
@@ -58,7 +58,7 @@ class TR(ModeFormat):
 
     def _check_ranks(self) -> None:
         if self.closing_rank is not None:
-            at_least_one("closing_rank", self.closing_rank)
+            as_int(self, "closing_rank")
             if not isinstance(self.rank, int | np.integer):
                 raise ValueError(
                     f"rank {self.rank} lists every edge, the closing one first: "

@@ -17,7 +17,7 @@ from ht_jax.formats.fitting import as_tensor, check_kernel, fit, tell_rank
 from ht_jax.formats.ranks import per_edge, set_ranks
 from ht_jax.formats.svd import budget, leading, of_order_one, project
 from ht_jax.formats.weight import Weight
-from ht_jax.network import TensorNetwork
+from ht_jax.network import Indices, TensorNetwork
 from ht_jax.tensor import linalg
 
 SWEEPS = 50  # of orthogonal iteration, at most
@@ -67,7 +67,7 @@ class Tucker(ModeFormat):
         """The factors, inputs then outputs, then the core."""
         inputs = [f"i{k}" for k in range(len(self.in_modes))]
         outputs = [f"o{k}" for k in range(len(self.out_modes))]
-        cores = {f"in_{i[1:]}": (i, f"r{i}") for i in inputs}
+        cores: dict[str, Indices] = {f"in_{i[1:]}": (i, f"r{i}") for i in inputs}
         cores |= {f"out_{o[1:]}": (o, f"r{o}") for o in outputs}
         cores["core"] = tuple(f"r{index}" for index in inputs + outputs)
         size = dict(zip(cores["core"], self.ranks))

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 import ht_jax as ht
@@ -100,3 +101,20 @@ def test_the_rank_is_told_once_and_not_again_with_gates():
     fmt.with_gates(4)  # a warning here would be an error
     assert len(told) == 1
     assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("fmt", "ranks"),
+    [
+        (ht.HT, dict(rank=2)),
+        (ht.TT, dict(rank=2)),
+        (ht.TR, dict(rank=2, closing_rank=3)),
+        (ht.BT, dict(rank=2, terms=2)),
+        (ht.KCP, dict(rank=2, terms=2)),
+        (ht.CP, dict(rank=2)),
+        (ht.Tucker, dict(rank=2)),
+    ],
+)
+def test_integers_of_numpy_are_taken_as_those_of_python(fmt, ranks):
+    of_numpy = two(fmt, **{name: np.int64(rank) for name, rank in ranks.items()})
+    assert repr(of_numpy) == repr(two(fmt, **ranks))

@@ -59,7 +59,7 @@ class VideoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     code_path = None  # nothing is downloaded, so there are no checksums to look for
 
     def __init__(self, contents: Contents, data_dir: str):
-        self.name = contents.layout.name
+        self.name = contents.layout.name  # pyright: ignore[reportAttributeAccessIssue]
         self._contents = contents
         config = tfds.core.BuilderConfig(name=contents.config, description="")
         super().__init__(config=config, data_dir=data_dir)

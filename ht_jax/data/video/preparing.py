@@ -113,7 +113,7 @@ def prepare(
 
 
 def _report(layout: Layout, folder: Path) -> Report:
-    metadata = tfds.builder_from_directory(folder).info.metadata
+    metadata = dict(tfds.builder_from_directory(folder).info.metadata or {})
     return Report(folder, len(metadata["clips"]), layout.count, tuple(metadata["problems"]))
 
 
@@ -163,5 +163,6 @@ def _contents(
 
 
 def _refusal(problems: tuple[Problem, ...]) -> str:
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{problems[0]}{more}: pass --on-bad-clip skip to go on without"
+    first, *others = problems
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{first}{more}: pass --on-bad-clip skip to go on without"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import constants
 
 from ht_jax.data.pipeline import ClipData, Example, Record, Source
 from ht_jax.data.video.decode import evenly
@@ -100,7 +101,7 @@ def default_protocol(name: str) -> str:
 
 def dataset_folder(data_dir: str | os.PathLike | None, name: str) -> Path:
     """The folder of a set, below which lie its configurations."""
-    return Path(data_dir or tfds.core.constants.DATA_DIR).expanduser() / name
+    return Path(data_dir or constants.DATA_DIR).expanduser() / name
 
 
 @dataclass(frozen=True)
