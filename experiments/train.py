@@ -24,6 +24,7 @@ def parse(args: Sequence[str]) -> TrainConfig:
         UserError: If there is no such preset.
     """
     tyro = command.require_tyro()
+    args = ["--data.data-dir" if each == "--data-dir" else each for each in args]
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
         args = [DEFAULT, *args]
     name = args[0].replace("-", "_")

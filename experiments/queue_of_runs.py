@@ -1,0 +1,66 @@
+"""A queue of training runs: each in its own folder, finished ones kept, broken ones resumed.
+
+The hours that are left are estimated from measured steps and said first.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from ht_jax.train import TrainConfig, train
+from ht_jax.train.report import Summary, read_summary
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run of a queue.
+
+    Attributes:
+        system: what it trains; runs of one system are averaged.
+        config: of the training, its workdir below the queue's folder.
+    """
+
+    system: str
+    config: TrainConfig
+
+    @property
+    def summary(self) -> Summary | None:
+        """What the run reported, if it is finished."""
+        return read_summary(self.config.workdir / "summary.json")
+
+
+def hours_left(runs: Sequence[Run], seconds_per_step: dict[str, float]) -> float:
+    """The hours that the unfinished runs will take, evaluation included in the measured steps.
+
+    Args:
+        runs: of the queue.
+        seconds_per_step: of each system.
+    """
+    left = [run for run in runs if run.summary is None]
+    return sum(run.config.steps * seconds_per_step[run.system] for run in left) / 3600
+
+
+def work(runs: Sequence[Run]) -> None:
+    """Trains whatever is not finished, in order; the same call again carries on."""
+    for number, run in enumerate(runs, 1):
+        if run.summary is None:
+            seed, fold = run.config.seed, run.config.data.fold
+            part = "" if fold is None else f", fold {fold}"
+            print(f"run {number} of {len(runs)}: {run.system}, seed {seed}{part}", flush=True)
+            train(run.config)
+
+
+def at(config: TrainConfig, folder: Path, name: str, seed: int, fold: int | None) -> TrainConfig:
+    """A configuration with a seed, a fold and a folder of its own.
+
+    Args:
+        config: of the system.
+        folder: of the queue.
+        name: of the system.
+        seed: of the run.
+        fold: of the protocol; None leaves the configuration's own.
+    """
+    part = "" if fold is None else f"_fold{fold}"
+    data = config.data if fold is None else dataclasses.replace(config.data, fold=fold)
+    workdir = folder / f"{name}{part}_seed{seed}"
+    return dataclasses.replace(config, data=data, seed=seed, workdir=workdir)
