@@ -4,6 +4,7 @@ SOURCE is the folder of the official archives, or of what they unpack to. The sa
 carries on where it was stopped; what was left out is listed at the end.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +24,10 @@ def prepare(
     *,
     data_dir: Path | None = None,
     num_frames: int = 6,
-    height: int = 120,
-    width: int = 160,
+    height: int | None = None,
+    width: int | None = None,
+    cnn: str | None = None,
+    weights: str = "imagenet",
     on_bad_clip: Literal["skip", "fail"] = "fail",
     workers: int | None = None,
     debug: bool = False,
@@ -38,28 +41,38 @@ def prepare(
         data_dir: Folder of TFDS data sets; TFDS's own unless given.
         num_frames: Frames of a clip, evenly over its length. Where training asks for fewer, it
             draws them anew each time, in order.
-        height: Of a frame.
-        width: Of a frame.
+        height: Of a frame; 120 unless given, or what the network was trained on.
+        width: Of a frame; 160 unless given, or what the network was trained on.
+        cnn: Network of keras.applications whose features are stored in place of the frames, such as
+            inception_v3.
+        weights: Of that network: imagenet, which Keras downloads, or a file without the classifier.
         on_bad_clip: Whether what is not as documented is left out, or ends the work.
         workers: Clips decoded at once; as many as there are cores unless given.
         debug: Show the traceback of an error.
     """
     del debug  # read before the command line is parsed
-    for option, value in (("num-frames", num_frames), ("height", height), ("width", width)):
-        if value < 1:
-            raise UserError(f"--{option} is {value}: pass 1 or more")
     if name == "moving_fashion_mnist":
         found = data.load(name, data_dir, source=source)
         print(f"{name}: {len(found.train):,} training images, {len(found.test):,} test clips")
         return
-    layout, size = video.LAYOUTS[name], video.Size(num_frames, height, width)
-    options = {"size": size, "on_bad_clip": on_bad_clip, "workers": workers}
+    side = video.side(cnn) if cnn else None
+    size = video.Size(num_frames, _given(height, side or 120), _given(width, side or 160))
+    for option, value in dataclasses.asdict(size).items():
+        if value < 1:
+            raise UserError(f"--{option.replace('_', '-')} is {value}: pass 1 or more")
+    layout, options = video.LAYOUTS[name], {"on_bad_clip": on_bad_clip, "workers": workers}
     try:
         with Display() as display:
-            report = video.prepare(layout, source, data_dir, **options, tell=display.tell)
+            network = video.frozen_cnn(cnn, size.height, size.width, weights) if cnn else None
+            options |= {"size": size, "cnn": network, "tell": display.tell}
+            report = video.prepare(layout, source, data_dir, **options)
     except ValueError as error:
         raise UserError(str(error)) from error
     show(report)
+
+
+def _given(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 class Display:

@@ -39,7 +39,7 @@ def runs_of(config: TrainConfig, seeds: int, folds: int) -> list[Run]:
         raise UserError(f"--folds is {folds}, but the protocol {protocol} has {most}")
     places: Sequence[int | None] = range(folds) if folds else [None]
     return [
-        Run(f"fold {fold}", at(config, config.workdir, "run", config.seed + seed, fold))
+        Run(config.workdir.name, at(config, config.workdir, "run", config.seed + seed, fold))
         for seed in range(seeds)
         for fold in places
     ]

@@ -7,6 +7,7 @@ clips, of which a tenth is kept for validation; what a paper does not say follow
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import tables
 
@@ -100,7 +101,7 @@ def _recipe(system: tables.System, dataset: str, epoch: int) -> Recipe:
 def _model(system: tables.System, recipe: Recipe, cnn: bool) -> ModelConfig:
     cell = system.cell or ht.nn.LSTMCell
     fmt = CNN_HT if system.cell is None else system.fmt
-    formats = {} if fmt is None else {system.place: repr(fmt)}
+    formats: dict[str, Any] = {} if fmt is None else {system.place: repr(fmt)}
     return ModelConfig(
         cell="gru" if cell is ht.nn.GRUCell else "lstm",
         hidden=tables.CNN if cnn else tables.HIDDEN,

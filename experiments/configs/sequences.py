@@ -14,8 +14,10 @@ FDHT = "HT(in_modes=(5, 4, 7), out_modes=(8, 4, 4), leaf_rank=6, rank=6)"
 FDHT_DIGITS = "HT(in_modes=(6, 4, 6), out_modes=(8, 4, 4), leaf_rank=6, rank=6)"
 
 
-def _preset(name: str, data: str, joint: str | None, rate: float, dropout: float) -> TrainConfig:
-    model = ModelConfig(hidden=HIDDEN, joint=joint, pixel_scale=1.0, dropout=dropout)
+def _preset(name: str, data: str, joint: str | None, rate: float) -> TrainConfig:
+    model = ModelConfig(
+        hidden=HIDDEN, joint=joint, pixel_scale=1.0, dropout=0.3, recurrent_dropout=0.4
+    )
     return TrainConfig(
         model=model,
         data=DataConfig(data),
@@ -29,18 +31,18 @@ def _preset(name: str, data: str, joint: str | None, rate: float, dropout: float
 PRESETS = {
     "vowels_lstm": (
         "LSTM on Japanese Vowels, official split.",
-        _preset("vowels_lstm", "japanese_vowels", None, 3e-3, 0.5),
+        _preset("vowels_lstm", "japanese_vowels", None, 3e-3),
     ),
     "vowels_fdht_lstm": (
         "FDHT-LSTM on Japanese Vowels, official split.",
-        _preset("vowels_fdht_lstm", "japanese_vowels", FDHT, 1e-2, 0.5),
+        _preset("vowels_fdht_lstm", "japanese_vowels", FDHT, 1e-2),
     ),
     "spoken_digits_lstm": (
         "LSTM on spoken digits.",
-        _preset("spoken_digits_lstm", "spoken_digits", None, 3e-3, 0.5),
+        _preset("spoken_digits_lstm", "spoken_digits", None, 3e-3),
     ),
     "spoken_digits_fdht_lstm": (
         "FDHT-LSTM on spoken digits.",
-        _preset("spoken_digits_fdht_lstm", "spoken_digits", FDHT_DIGITS, 1e-2, 0.5),
+        _preset("spoken_digits_fdht_lstm", "spoken_digits", FDHT_DIGITS, 1e-2),
     ),
 }

@@ -18,7 +18,7 @@ from jaxtyping import Int, UInt8
 from ht_jax.data import moving
 from ht_jax.data.motion import Scene
 from ht_jax.data.pipeline import ClipData, Record
-from ht_jax.data.prepare import prepared
+from ht_jax.data.prepare import home, prepared
 
 SCENE = Scene(sizes=(72, 96))
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
@@ -106,7 +106,7 @@ class MovingImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     code_path = None  # nothing is downloaded, so there are no checksums to look for
 
     def __init__(self, name: str, images_dir: Any, source: Any, data_dir: Any):
-        self.name = name
+        self.name = name  # pyright: ignore[reportAttributeAccessIssue]
         self._images = functools.partial(_images, name, images_dir, source)
         super().__init__(data_dir=data_dir)
 
@@ -168,12 +168,12 @@ def _bytes(path: Path, header: int) -> UInt8[np.ndarray, " values"]:
 
 def _tfds_folder(name: str, data_dir: Any) -> Any:
     """The prepared TFDS set whose images move."""
-    home = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
-    found = sorted((home / name.removeprefix("moving_")).rglob("features.json"))
+    folder = home(data_dir)
+    found = sorted((folder / name.removeprefix("moving_")).rglob("features.json"))
     if not found:
         help_text = "apt-get install dataset-fashion-mnist, or " if "fashion" in name else ""
         raise FileNotFoundError(
-            f"{name} needs the images of {name.removeprefix('moving_')!r}, and {home} holds no "
+            f"{name} needs the images of {name.removeprefix('moving_')!r}, and {folder} holds no "
             f"such TFDS set: {help_text}prepare it as array_record in another --data.data-dir"
         )
     return tfds.builder_from_directory(found[-1].parent)

@@ -8,6 +8,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ht_jax.data.optional import require
@@ -32,6 +33,12 @@ def prepared(builder_class: Callable[..., Any], data_dir: str | os.PathLike | No
         return builder
     write(builder_class, builder)
     return builder_class(data_dir=data_dir)
+
+
+def home(data_dir: str | os.PathLike | None) -> Path:
+    """The folder of TFDS data sets: the one given, or TFDS's own."""
+    tfds: Any = require("tensorflow_datasets")
+    return Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
 
 
 def write(builder_class: Callable[..., Any], builder: Any, parent: str | None = None) -> None:

@@ -3,6 +3,9 @@
 `prepare` decodes an official archive once into a TFDS data set; `load` reads it by protocol.
 """
 
+from ht_jax.data.video.cnn import FrozenCNN as FrozenCNN
+from ht_jax.data.video.cnn import frozen_cnn as frozen_cnn
+from ht_jax.data.video.cnn import side as side
 from ht_jax.data.video.layouts import LAYOUTS as LAYOUTS
 from ht_jax.data.video.preparing import BadData as BadData
 from ht_jax.data.video.preparing import Report as Report

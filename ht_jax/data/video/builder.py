@@ -29,6 +29,7 @@ class Contents:
         classes: names.
         clips: in order.
         problems: what was left out, and why.
+        weights: of the network whose features are stored; empty for frames.
         arrays: makes the clips' arrays, in order.
         shape: of an array.
         dtype: of an array.
@@ -39,6 +40,7 @@ class Contents:
     classes: tuple[str, ...]
     clips: Sequence[Clip]
     problems: Sequence[Problem]
+    weights: str
     arrays: Callable[[], Iterable[np.ndarray]]
     shape: tuple[int, ...]
     dtype: Any
@@ -48,6 +50,7 @@ class Contents:
         return {
             "clips": [dataclasses.asdict(clip) for clip in self.clips],
             "problems": [str(problem) for problem in self.problems],
+            "weights": self.weights,
         }
 
 

@@ -5,7 +5,7 @@ Every step leaves what it has done in a staging folder, so the same call again c
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,10 +14,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ht_jax.data.video.builder import VERSION, Contents, write
+from ht_jax.data.video.cnn import FrozenCNN
 from ht_jax.data.video.decode import BadClip, read_clip
 from ht_jax.data.video.layouts import Layout, Problem, Scan, scan
+from ht_jax.data.video.protocols import Clip
 from ht_jax.data.video.reading import dataset_folder
-from ht_jax.data.video.stage import load_staged, stage
+from ht_jax.data.video.stage import stage, staged
 from ht_jax.data.video.unpack import unpack
 
 Tell = Callable[[str, int, int | None], None]  # told (what is done, how many, of how many)
@@ -70,6 +72,7 @@ def prepare(
     data_dir: Path | None,
     *,
     size: Size | None = None,
+    cnn: FrozenCNN | None = None,
     on_bad_clip: Literal["skip", "fail"] = "fail",
     workers: int | None = None,
     tell: Tell = lambda what, done, total: None,
@@ -80,7 +83,8 @@ def prepare(
         layout: of the set.
         source: the folder of the official archives, or of what they unpack to.
         data_dir: the folder of TFDS data sets; None is TFDS's own.
-        size: how clips are stored.
+        size: how clips are decoded.
+        cnn: a network whose features of the frames are stored in their place.
         on_bad_clip: "fail" ends at the first thing that is not as documented; "skip" leaves it out
             and reports it.
         workers: threads that decode; as many as there are cores unless given.
@@ -95,18 +99,33 @@ def prepare(
         OSError: an archive is damaged, or a folder cannot be written.
     """
     size = size or Size()
+    config = f"{cnn.name}-{size.config}" if cnn else size.config
     home = dataset_folder(data_dir, layout.name)
-    done = home / size.config / VERSION
+    done = home / config / VERSION
     if done.is_dir():
         return _report(layout, done)
-    staging = home / f"unfinished-{size.config}"
+    staging = home / f"unfinished-{config}"
     found = scan(layout, *_unpacked(layout, source, staging / "unpacked", tell))
     keep_going = on_bad_clip == "skip"
     if found.problems and not keep_going:
         raise BadData(_refusal(found.problems))
     bad = _decode(found, size, staging / "frames", workers, keep_going, tell)
     problems = (*found.problems, *(Problem(*pair) for pair in sorted(bad.items())))
-    contents = _contents(layout, found, size, staging / "frames", problems, tell)
+    clips = [clip for clip, _ in found.clips if clip.name not in bad]
+    arrays = staging / "frames"
+    if cnn:
+        arrays = _features(cnn, clips, arrays, staging / "features", tell)
+    contents = Contents(
+        layout=layout,
+        config=config,
+        classes=found.classes,
+        clips=clips,
+        problems=problems,
+        weights=cnn.weights if cnn else "",
+        arrays=lambda: _stored(arrays, clips, tell),
+        shape=(size.num_frames, *((cnn.out_features,) if cnn else (size.height, size.width, 3))),
+        dtype=np.float32 if cnn else np.uint8,
+    )
     folder = write(contents, home.parent, staging)
     shutil.rmtree(staging)
     return _report(layout, folder)
@@ -147,19 +166,23 @@ def _decode(
         raise BadData(f"{error}: pass --on-bad-clip skip to leave such clips out") from error
 
 
-def _contents(
-    layout: Layout, found: Scan, size: Size, folder: Path, problems: tuple, tell: Tell
-) -> Contents:
-    left_out = {problem.where for problem in problems}
-    clips = [clip for clip, _ in found.clips if clip.name not in left_out]
+def _features(
+    cnn: FrozenCNN, clips: Sequence[Clip], frames: Path, folder: Path, tell: Tell
+) -> Path:
+    def features(name: str) -> np.ndarray:
+        return cnn(np.load(staged(frames, name), allow_pickle=False))
 
-    def arrays():
-        for done, array in enumerate(load_staged(folder, (clip.name for clip in clips)), 1):
-            tell("storing", done, len(clips))
-            yield array
+    names = [clip.name for clip in clips]
+    advance = lambda done, total: tell(f"features of {cnn.name}", done, total)  # noqa: E731
+    # One thread: the network itself uses all cores.
+    stage(names, features, folder, workers=1, keep_going=False, advance=advance)
+    return folder
 
-    shape = (size.num_frames, size.height, size.width, 3)
-    return Contents(layout, size.config, found.classes, clips, problems, arrays, shape, np.uint8)
+
+def _stored(folder: Path, clips: Sequence[Clip], tell: Tell) -> Iterator[np.ndarray]:
+    for done, clip in enumerate(clips, 1):
+        tell("storing", done, len(clips))
+        yield np.load(staged(folder, clip.name), allow_pickle=False)
 
 
 def _refusal(problems: tuple[Problem, ...]) -> str:

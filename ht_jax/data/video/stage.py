@@ -4,7 +4,7 @@ A file appears by a rename, so one that is there is whole; what is there is not 
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -65,11 +65,6 @@ def stage(
 def staged(folder: Path, name: str) -> Path:
     """The file of a clip; names that differ only in their slashes would clash, and none do."""
     return folder / (name.replace("/", "--") + ".npy")
-
-
-def load_staged(folder: Path, names: Iterable[str]) -> Iterable[np.ndarray]:
-    """The arrays of clips, one after the other."""
-    return (np.load(staged(folder, name), allow_pickle=False) for name in names)
 
 
 def _make(folder: Path, name: str, make: Callable[[str], np.ndarray]) -> None:
