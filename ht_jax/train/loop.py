@@ -73,6 +73,7 @@ def train(config: TrainConfig, task: Task | None = None) -> Summary:
     if summary is not None:
         _say(f"{config.workdir} holds this run, finished after {summary.steps} steps")
     else:
+        check_disk(config.workdir, 0, 0)  # a full disk is told before any data is prepared
         summary = _run(make_learner(config, task or build_task(config)))
     if _chief():
         print_summary(summary, title=str(config.workdir))

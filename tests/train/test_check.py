@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ht_jax.train import ModelConfig, OptimizerConfig, UserError, train
+from ht_jax.train import DataConfig, ModelConfig, OptimizerConfig, UserError, train
 from ht_jax.train.check import check, check_devices
 
 BAD = [
@@ -79,6 +79,15 @@ def test_full_disk(toy, tmp_path, monkeypatch):
     message = message_of(config, toy.make_task(config))
     assert "1 MiB free, but the checkpoints need 64 MiB: free some space" in message
     assert not (tmp_path / "run").exists()
+
+
+def test_full_disk_is_told_before_the_data_is_prepared(toy, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 2**20))
+    data = dataclasses.replace(DataConfig(), data_dir=tmp_path / "data")
+    with pytest.raises(UserError, match="1 MiB free, but the checkpoints need 64 MiB"):
+        train(toy.make_config(tmp_path / "run", data=data))
+    assert not list(tmp_path.iterdir())
 
 
 def store(config):
