@@ -1,5 +1,6 @@
 """Recurrent layers whose weights are tensor networks, for JAX and Flax."""
 
+from ht_jax import export as export
 from ht_jax import models as models
 from ht_jax import nn as nn
 from ht_jax import plot as plot

@@ -1,0 +1,151 @@
+"""A classifier as the program that the NumPy runtime runs: contractions in order, by name.
+
+It is plain JSON data inside the safetensors file of `save`, so one file serves both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ht_jax import nn
+from ht_jax.export import runtime
+from ht_jax.export.files import Storage, save
+from ht_jax.formats import Format
+from ht_jax.formats.base import Restricted
+from ht_jax.models import VideoClassifier
+from ht_jax.schedule.schedule import BATCH
+
+_CELLS = {nn.LSTMCell: "lstm", nn.GRUCell: "gru", nn.SimpleCell: "simple"}
+
+
+def numpy(
+    model: VideoClassifier,
+    path: str | os.PathLike,
+    *,
+    storage: Storage = None,
+    card: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a classifier as a file that runs frame by frame without JAX.
+
+    The file is one of `save`, with a program in it; `copy_runtime` gives the one Python file that
+    runs it: `python runtime.py model.safetensors frames.npy`.
+
+    Args:
+        model: a classifier of frames; its recurrent layers run forward and read pixels.
+        path: of the file.
+        storage: "float16" or "int8" as for `save`; the runtime computes in float32.
+        card: plain data for readers, as for `save`; the runtime shows its "class_names".
+
+    Raises:
+        ValueError: a layer that cannot run frame by frame or has no program, or what `save` says.
+    """
+    text = json.dumps(program(model), separators=(",", ":"))
+    save(model, path, storage=storage, card=card, metadata={"program": text})
+
+
+def copy_runtime(folder: str | os.PathLike) -> Path:
+    """Copies the NumPy runtime into a folder.
+
+    Args:
+        folder: it exists.
+
+    Returns:
+        The path of `runtime.py`; it needs Python and NumPy alone.
+    """
+    return Path(shutil.copy(runtime.__file__, Path(folder) / "runtime.py"))
+
+
+def program(model: VideoClassifier) -> dict[str, Any]:
+    """The program of a classifier.
+
+    Args:
+        model: the classifier.
+
+    Returns:
+        Plain data: how integers are read, then the layers, then the linear classifier.
+
+    Raises:
+        ValueError: a layer that cannot run frame by frame, or has no program.
+    """
+    if not isinstance(model, VideoClassifier) or model.features is not None:
+        raise ValueError(
+            "the NumPy runtime runs a VideoClassifier of pixels: export a "
+            f"{type(model).__name__} with features or of another kind as StableHLO or ONNX"
+        )
+    rnns = layers_of(model)
+    first = next(iter(rnns.values()))
+    reading: Any = getattr(first, "reading", first)
+    return {
+        "version": runtime.VERSION,
+        "in_features": first.cell.in_features,
+        "scale": reading.scale,
+        "offset": reading.offset,
+        "layers": [_layer(rnn.cell, f"{path}.cell") for path, rnn in rnns.items()],
+    }
+
+
+def layers_of(model: VideoClassifier) -> dict[str, nn.RNN]:
+    """The recurrent layers of a classifier by path, the first one first.
+
+    Raises:
+        ValueError: a layer that cannot run frame by frame.
+    """
+    rnn = model.rnn
+    layers: dict[str, Any] = {"rnn": rnn}
+    if isinstance(rnn, nn.Stacked):
+        layers = {f"rnn.layers.{n}": layer for n, layer in enumerate(rnn.layers)}
+    for path, layer in layers.items():
+        if not isinstance(layer, nn.RNN) or layer.reverse or layer.time_major:
+            raise ValueError(
+                f"{path} is a {type(layer).__name__} that cannot run frame by frame: it takes an "
+                "ht_jax.nn.RNN, batch-major and not reversed"
+            )
+    return layers
+
+
+def _layer(cell: nn.RecurrentCell, path: str) -> dict[str, Any]:
+    kind = next((name for cls, name in _CELLS.items() if isinstance(cell, cls)), None)
+    if kind is None:
+        raise ValueError(f"the NumPy runtime has no {type(cell).__name__}")
+    biased = "input" if cell.joint is None else "joint"
+    weights = {
+        "input": (biased, cell.input_weight().format),
+        "recurrent": (
+            "recurrent" if cell.joint is None else "joint",
+            cell.recurrent_weight().format,
+        ),
+    }
+    layer: dict[str, Any] = {"cell": kind, "hidden": cell.hidden_features}
+    layer |= {n: _matrix(fmt, f"{path}.{at}.cores.") for n, (at, fmt) in weights.items()}
+    layer["bias"] = f"{path}.{biased}.bias"
+    if kind == "gru":
+        layer["candidate_bias"] = f"{path}.candidate_bias"
+    if cell.norms is not None:
+        layer["norms"] = {part: f"{path}.norms.{part}.scale" for part in ("input", "recurrent")}
+    return layer
+
+
+def _matrix(fmt: Format, prefix: str) -> dict[str, Any]:
+    """A contraction of one row: the steps of the schedule, without their batch index."""
+    net = fmt.network()
+    cut = {}
+    if isinstance(fmt, Restricted):
+        cut, _ = fmt.base.network().slices(*fmt.padded_range)
+    steps = [
+        [step.left, step.right, step.out, [i for i in step.indices if i != BATCH]]
+        for step in fmt.plan(1, mode="infer").steps
+    ]
+    return {
+        "cores": {name: [prefix + name, list(indices)] for name, indices in net.cores},
+        "cut": cut,
+        "inputs": list(net.inputs),
+        "outputs": list(net.outputs),
+        "pad": [fmt.in_offset, net.in_size - fmt.in_offset - fmt.in_features],
+        "crop": [fmt.gates, fmt.out_features // fmt.gates],
+        "steps": steps,
+    }
