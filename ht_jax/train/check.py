@@ -29,6 +29,7 @@ _AT_LEAST_ZERO = (
     "seed",
     "optimizer.warmup_steps",
     "optimizer.clip_norm",
+    "optimizer.fan_in",
     "optimizer.weight_decay",
     "optimizer.decay",
     "optimizer.drop_every",

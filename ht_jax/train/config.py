@@ -79,6 +79,8 @@ class OptimizerConfig:
     """Of the schedule "drops": factor on the learning rate at each."""
     clip_norm: float = 1.0
     """Largest global norm of the gradient; 0 does not clip."""
+    fan_in: int = 0
+    """Matrices of more inputs than this learn slower in proportion; 0 treats all alike."""
     weight_decay: float = 0.0
     """Decoupled weight decay; 0 is plain Adam."""
     classifier_l2: float = 0.0

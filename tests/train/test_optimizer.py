@@ -1,10 +1,11 @@
 """The recipes of published code: learning rates by step, the penalty on the classifier."""
 
+import jax
 import jax.numpy as jnp
 import pytest
 
 from ht_jax.train import OptimizerConfig
-from ht_jax.train.optimizer import make_penalty, make_schedule
+from ht_jax.train.optimizer import make_optimizer, make_penalty, make_schedule
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,13 @@ def test_penalty_is_the_sum_of_squares_of_the_classifier():
     kernel = jnp.array([[1.0, -2.0], [0.0, 3.0]])
     assert float(penalty({"classifier": {"kernel": kernel}, "rnn": 7.0})) == 7.0
     assert make_penalty(OptimizerConfig()) is None
+
+
+def test_matrices_of_many_inputs_learn_slower_in_proportion():
+    options = {"clip_norm": 0.0, "schedule": "constant", "warmup_steps": 0}
+    params = {"wide": jnp.ones((1024, 2)), "square": jnp.ones((256, 2)), "bias": jnp.ones(1024)}
+    optimizer = make_optimizer(OptimizerConfig(0.1, fan_in=256, **options), 10)
+    with jax.numpy_dtype_promotion("standard"):
+        updates, _ = optimizer.update(params, optimizer.init(params), params)
+    rates = {name: -float(update.ravel()[0]) for name, update in updates.items()}
+    assert rates == pytest.approx({"wide": 0.025, "square": 0.1, "bias": 0.1}, rel=1e-3)
