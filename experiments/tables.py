@@ -245,7 +245,7 @@ def complexity() -> list[dict[str, Any]]:
 
 def _count(fmt: ht.Format) -> dict[str, float]:
     rows = BATCH * FRAMES
-    plans = schedule.ranked(fmt.network(), rows, "float32", "train", jax.default_backend())
+    plans = schedule.ranked(fmt.problem(rows))
     return {
         "forward": min(plan.flops for plan in plans) / rows,
         "backward": min(plan.backward_flops for plan in plans) / rows,

@@ -21,6 +21,7 @@ from ht_jax.formats import Weight as Weight
 from ht_jax.formats import apply as apply
 from ht_jax.formats import parse_format as parse_format
 from ht_jax.network import TensorNetwork as TensorNetwork
+from ht_jax.schedule import Reading as Reading
 from ht_jax.schedule import Schedule as Schedule
 from ht_jax.schedule import plan as plan
 from ht_jax.suggest import Suggestion as Suggestion

@@ -124,21 +124,32 @@ class Format(abc.ABC):
         """The format of the kernel's rows [start, stop): the same cores, sliced."""
         return Restricted(self, start, stop)
 
-    def plan(
-        self, batch: int, *, dtype: Any = jnp.float32, mode: schedules.Mode = "train"
-    ) -> schedules.Schedule:
-        """The schedule that `apply` uses for `batch` rows on the default device.
+    def problem(
+        self,
+        batch: int,
+        *,
+        dtype: Any = jnp.float32,
+        mode: schedules.Mode = "train",
+        reading: schedules.Arithmetic | None = None,
+    ) -> schedules.Problem:
+        """What a schedule is wanted for when `batch` rows meet this format on the default device.
 
         Under `jax.export` with a symbolic batch, that of a single row.
         """
         rows = max(batch, 1) if isinstance(batch, int) else 1
         kind = jax.default_backend()
-        return schedules.best(self.network(), rows, jnp.dtype(dtype).name, mode, kind)
+        return schedules.Problem(
+            self.network(), rows, jnp.dtype(dtype).name, mode, reading or "", kind
+        )
 
-    def pad_inputs(self, x: Shaped[Array, "batch in_features"]) -> Shaped[Array, "batch in_size"]:
-        """`x` with zeros around it, as wide as the network's input modes."""
-        behind = self.network().in_size - self.in_offset - self.in_features
-        return jnp.pad(x, ((0, 0), (self.in_offset, behind))) if self.in_offset or behind else x
+    def plan(self, batch: int, **options: Any) -> schedules.Schedule:
+        """The schedule that `apply` uses for `batch` rows; arguments as for `problem`."""
+        return schedules.best(self.problem(batch, **options))
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Zeros that stand before and behind the inputs in the network's modes."""
+        return self.in_offset, self.network().in_size - self.in_offset - self.in_features
 
     def crop_outputs(
         self, y: Shaped[Array, "batch out_size"]

@@ -67,6 +67,7 @@ def apply(
     weight: Weight,
     x: Shaped[Array, "*batch in_features"],
     *,
+    reading: schedules.Reading | None = None,
     mode: schedules.Mode = "train",
     precision: jax.lax.PrecisionLike = None,
     schedule: schedules.Schedule | None = None,
@@ -75,7 +76,8 @@ def apply(
 
     Args:
         weight: the cores.
-        x: inputs, of the cores' dtype.
+        x: inputs, of the cores' dtype, or integers (uint8 frames), of which no float copy is made.
+        reading: how integers are read; by default as they are.
         mode: what the schedule is chosen for: "train" or "infer".
         precision: of the matrix products, as in `jax.lax.dot_general`.
         schedule: contract in this order instead of the planned one.
@@ -97,11 +99,16 @@ def apply(
         )
     rows = x.reshape(math.prod(x.shape[:-1]), fmt.in_features)
     if schedule is None:
-        schedule = fmt.plan(rows.shape[0], dtype=rows.dtype, mode=mode)
+        dtype = next(iter(weight.cores.values())).dtype
+        integers = jnp.issubdtype(x.dtype, jnp.integer)
+        arithmetic = (reading or schedules.Reading()).arithmetic if integers else None
+        schedule = fmt.plan(rows.shape[0], dtype=dtype, mode=mode, reading=arithmetic)
     elif schedule.network != fmt.network():
         raise ValueError(f"the schedule is one of another network than that of {fmt}")
     with jax.named_scope(type(fmt).__name__):
-        y = schedules.run(schedule, weight.cores, fmt.pad_inputs(rows), precision=precision)
+        y = schedules.run(
+            schedule, weight.cores, rows, pad=fmt.padding, reading=reading, precision=precision
+        )
     return fmt.crop_outputs(y).reshape(*x.shape[:-1], fmt.out_features)
 
 

@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Shaped
 
 from ht_jax.formats import Dense, Format, Weight, apply
-from ht_jax.nn.frames import apply_to_integers
+from ht_jax.schedule import Reading
 from ht_jax.nn.linear import TensorDense, promote
 
 Carry = Any
@@ -132,25 +132,21 @@ class RecurrentCell(nnx.RNNCellBase):
         return self.biased.weight.restrict(*rows)
 
     def project(
-        self, x: Shaped[Array, "*batch in_features"], *, scale: float = 1.0, offset: float = 0.0
+        self, x: Shaped[Array, "*batch in_features"], *, reading: Reading | None = None
     ) -> Shaped[Array, "*batch gated"]:
         """The inputs' share z of the pre-activations, bias included.
 
         Args:
-            x: inputs of any floating dtype, or integers (uint8 frames), which are read as
-                `x * scale + offset`.
-            scale, offset: the normalisation of integer inputs.
+            x: inputs of any floating dtype, or integers (uint8 frames).
+            reading: the normalisation of integer inputs; by default they are taken as they are.
         """
         weight, bias = self.input_weight(), self.bias[...]
         with jax.named_scope("input_to_hidden"):
             if jnp.issubdtype(x.dtype, jnp.integer):
                 weight, bias = promote((weight, bias), self.dtype)
-                y = apply_to_integers(
-                    weight, x, scale=scale, offset=offset, precision=self.precision
-                )
             else:
                 x, weight, bias = promote((x, weight, bias), self.dtype)
-                y = apply(weight, x, precision=self.precision)
+            y = apply(weight, x, reading=reading, precision=self.precision)
             return self._normed("input", y) + bias
 
     def _normed(self, part: str, y: Array) -> Array:

@@ -6,6 +6,7 @@ slices at those digits: `table[id] = contract(core_1[i_1], ..., core_d[i_d])`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -176,6 +177,5 @@ def _apply_transposed(weight: Weight, x: Array) -> Float[Array, "rows in_size"]:
     net = weight.format.network()
     turned = TensorNetwork(net.cores, net.sizes, inputs=net.outputs, outputs=net.inputs)
     x = jnp.pad(x, ((0, 0), (0, net.out_size - x.shape[-1])))
-    kind = jax.default_backend()
-    schedule = schedules.best(turned, max(len(x), 1), x.dtype.name, "train", kind)
-    return schedules.run(schedule, weight.cores, x)
+    problem = dataclasses.replace(weight.format.problem(len(x), dtype=x.dtype), network=turned)
+    return schedules.run(schedules.best(problem), weight.cores, x)

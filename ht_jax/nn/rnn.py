@@ -12,6 +12,7 @@ from flax.nnx.nn.recurrent import flip_sequences
 from jaxtyping import Array, Int, Shaped
 
 from ht_jax.nn.cells import Carry, RecurrentCell
+from ht_jax.schedule import Arithmetic, Reading
 
 
 class RNN(nnx.Module):
@@ -28,6 +29,8 @@ class RNN(nnx.Module):
         keep_order: whether a reversed run's outputs are put back in the order of the inputs.
         unroll: frames a loop iteration of the scan.
         scale, offset: integer inputs, such as uint8 frames, are read as `x * scale + offset`.
+        arithmetic: of the product with integer inputs: "float", or faster "split" or "bfloat16";
+            see `ht_jax.Reading`.
 
     Raises:
         TypeError: a cell that does not separate the projection of its inputs; `nnx.RNN` runs it.
@@ -51,13 +54,14 @@ class RNN(nnx.Module):
         unroll: int = 1,
         scale: float = 1.0,
         offset: float = 0.0,
+        arithmetic: Arithmetic = "float",
     ):
         if not isinstance(cell, RecurrentCell):
             raise TypeError(f"{type(cell).__name__} is not a cell of ht_jax.nn: use flax's nnx.RNN")
         self.cell = cell
         self.time_major, self.return_carry = time_major, return_carry
         self.reverse, self.keep_order = reverse, keep_order
-        self.unroll, self.scale, self.offset = unroll, scale, offset
+        self.unroll, self.reading = unroll, Reading(scale, offset, arithmetic)
 
     def __call__(
         self,
@@ -87,7 +91,7 @@ class RNN(nnx.Module):
         reverse = self.reverse if reverse is None else reverse
         keep_order = self.keep_order if keep_order is None else keep_order
 
-        z = self.cell.project(inputs, scale=self.scale, offset=self.offset)
+        z = self.cell.project(inputs, reading=self.reading)
         z = z if time_major else jnp.moveaxis(z, -2, 0)
         if initial_carry is None:
             carry = self._initial_carry(z)

@@ -2,53 +2,84 @@
 
 import functools
 
-from ht_jax.network import TensorNetwork
-from ht_jax.schedule.cost import Device, device, price
-from ht_jax.schedule.lower import run
-from ht_jax.schedule.schedule import Mode, Schedule, Step
+from ht_jax.schedule.cost import Device, device, price, tiled
+from ht_jax.schedule.lower import merge, run
+from ht_jax.schedule.reading import Arithmetic, Reading
+from ht_jax.schedule.schedule import Mode, Problem, Schedule, Step
 from ht_jax.schedule.search import candidates
+from ht_jax.schedule.tune import cache_folder, remember, remembered, tuned
 
-__all__ = ["Device", "Mode", "Schedule", "Step", "best", "device", "price", "ranked", "run"]
+__all__ = [
+    "Arithmetic",
+    "Device",
+    "Mode",
+    "Problem",
+    "Reading",
+    "Schedule",
+    "Step",
+    "best",
+    "cache_folder",
+    "device",
+    "merge",
+    "plan",
+    "price",
+    "ranked",
+    "remember",
+    "remembered",
+    "run",
+    "tuned",
+]
+
+
+def best(problem: Problem) -> Schedule:
+    """The schedule for a problem: the one that was tuned for it, else the cost model's choice.
+
+    The cost model's choice is the same every time; a tuned schedule is one that `plan` with
+    `tune=True` measured, or that `remember` was given, in this process.
+    """
+    return remembered(problem) or _modelled(problem)
 
 
 @functools.lru_cache(1024)
-def best(network: TensorNetwork, batch: int, dtype: str, mode: Mode, device_kind: str) -> Schedule:
-    """The schedule that the cost model likes best; the same one every time.
-
-    Args:
-        network: what is contracted.
-        batch: rows of input.
-        dtype: name of the dtype, such as "float32".
-        mode: "train" weighs forward and backward together, "infer" the forward pass alone.
-        device_kind: "cpu", "gpu" or "tpu".
-    """
-    return ranked(network, batch, dtype, mode, device_kind)[0]
+def _modelled(problem: Problem) -> Schedule:
+    return ranked(problem)[0]
 
 
-def ranked(
-    network: TensorNetwork, batch: int, dtype: str, mode: Mode, device_kind: str
-) -> list[Schedule]:
-    """All candidates, priced, the best first. Arguments as for `best`."""
-    dev = device(device_kind)
-    priced = (price(found, dev) for found in candidates(network, batch, dtype, mode, dev))
+def ranked(problem: Problem) -> list[Schedule]:
+    """All candidates for a problem, priced, the best first."""
+    dev = device(problem.device)
+    priced = (price(tiled(found, dev), dev) for found in candidates(problem, dev))
     return sorted(priced, key=lambda schedule: schedule.seconds)
 
 
-def plan(fmt, batch: int, mode: Mode = "train", *, dtype="float32", tune: bool = False) -> Schedule:
+def plan(
+    fmt,
+    batch: int,
+    mode: Mode = "train",
+    *,
+    dtype="float32",
+    reading: Arithmetic | None = None,
+    tune: bool = False,
+) -> Schedule:
     """The schedule for applying a format to `batch` rows on the default device.
 
     Args:
         fmt: a format.
         batch: rows of input.
         mode: "train" weighs forward and backward together, "infer" the forward pass alone.
-        dtype: of cores and input.
-        tune: choose by measurement; not available yet.
+        dtype: of the cores.
+        reading: arithmetic in which integer inputs are read; None for inputs that are floats.
+        tune: measure the best few on this device, or take what an earlier measurement on the
+            same kind of device left on disk. `apply` and the layers use it from then on in this
+            process, for any batch in the same power of two.
+
+    Raises:
+        RuntimeError: `tune=True` within a trace.
 
     Example:
         >>> import ht_jax as ht
         >>> ht.plan(ht.HT((8, 6), (4, 4), rank=3), batch=4).flops
         7344.0
     """
-    if tune:
-        raise NotImplementedError("tune=True: schedules are not tuned by measurement yet")
-    return fmt.plan(batch, mode=mode, dtype=dtype)
+    problem = fmt.problem(batch, mode=mode, dtype=dtype, reading=reading)
+    return tuned(problem, ranked(problem)) if tune else best(problem)

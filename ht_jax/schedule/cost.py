@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from ht_jax.schedule.schedule import INPUT, Product, Schedule, Step
+from ht_jax.schedule.schedule import INPUT, Schedule, Step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,28 +25,33 @@ class Device:
         bandwidth: memory traffic, bytes per second.
         inner_half: inner size at which a product runs at half its rate.
         cols_full: number of columns from which on it runs at its full rate.
-        fault_bytes: arrays larger than this are mapped anew on every call.
-        fault_cost: what that adds, seconds per byte.
+        sum_rate: share of its rate at which a product that sums over the rows runs.
         overhead: seconds per contraction.
-        tile_bytes: largest float copy of integer inputs worth making at once.
+        cache_bytes: largest intermediate that is worth making at once.
+        keep_bytes: largest sum of intermediates that is worth keeping for the backward pass.
+        byte_speed: how much faster products of bfloat16 numbers are.
     """
 
     flops: float
     bandwidth: float
     inner_half: int
     cols_full: int
-    fault_bytes: float
-    fault_cost: float
+    sum_rate: float
     overhead: float
-    tile_bytes: float
+    cache_bytes: float
+    keep_bytes: float
+    byte_speed: float
 
 
 # Orders of magnitude of one recent device of each kind: only their ratios decide.
 DEVICES = {
-    "cpu": Device(200e9, 30e9, 12, 64, 32 * 2**20, 2e-10, 3e-6, 4 * 2**20),
-    "gpu": Device(20e12, 1e12, 32, 64, math.inf, 0.0, 5e-6, math.inf),
-    "tpu": Device(50e12, 8e11, 128, 128, math.inf, 0.0, 2e-6, math.inf),
+    "cpu": Device(400e9, 30e9, 12, 64, 0.7, 1e-5, 4 * 2**20, 32 * 2**20, 2.0),
+    "gpu": Device(20e12, 1e12, 32, 64, 1.0, 5e-6, math.inf, math.inf, 4.0),
+    "tpu": Device(50e12, 8e11, 128, 128, 1.0, 2e-6, math.inf, math.inf, 2.0),
 }
+
+
+PARTS = {"": 0, "float": 0, "split": 2, "bfloat16": 1}  # of the cores in the first product
 
 
 def device(kind: str) -> Device:
@@ -55,12 +61,11 @@ def device(kind: str) -> Device:
 
 def product_seconds(dev: Device, groups, rows, inner, cols, itemsize: int):
     """Seconds of `groups` products (rows, inner) @ (inner, cols); scalars or NumPy arrays."""
-    small = np.minimum(1.0, (cols + 6) / (dev.cols_full + 6))
-    rate = dev.flops * inner / (inner + dev.inner_half) * small * (4 / itemsize)
-    out = groups * rows * cols * itemsize
-    traffic = groups * (rows * inner + inner * cols) * itemsize + out
+    few = np.minimum(1.0, (cols + 6) / (dev.cols_full + 6))
+    rate = dev.flops * inner / (inner + dev.inner_half) * few * (4 / itemsize)
+    traffic = groups * (rows * inner + inner * cols + rows * cols) * itemsize
     busy = np.maximum(2.0 * groups * rows * inner * cols / rate, traffic / dev.bandwidth)
-    return busy + fault_seconds(dev, out) + dev.overhead
+    return busy + dev.overhead
 
 
 def layout_seconds(dev: Device, size, itemsize: int):
@@ -68,31 +73,26 @@ def layout_seconds(dev: Device, size, itemsize: int):
     return 2.0 * size * itemsize / dev.bandwidth
 
 
-def fault_seconds(dev: Device, size_bytes):
-    """Seconds for the first touch of a large array."""
-    return np.where(size_bytes > dev.fault_bytes, size_bytes * dev.fault_cost, 0.0)
-
-
 def price(schedule: Schedule, dev: Device) -> Schedule:
     """Fills in the counts and the modelled time of a schedule."""
-    itemsize = np.dtype(schedule.dtype).itemsize
-    wanted = _needs_gradient(schedule)
     flops = backward = moved = seconds = 0.0
     for step in schedule.steps:
-        counts = _Counts.of(schedule, step, itemsize)
-        gradients = (step.left in wanted) + (step.right in wanted)
+        counts = _Counts.of(schedule, step)
+        gradients = 2 - (step.left == INPUT)
         flops += counts.flops
         backward += gradients * counts.flops
         moved += counts.bytes_moved
-        seconds += counts.forward_seconds(dev)
+        forward = counts.forward_seconds(dev)
+        seconds += forward
         if schedule.mode == "train":
-            seconds += counts.backward_seconds(dev, step.left in wanted, step.right in wanted)
+            seconds += counts.backward_seconds(dev, step.left != INPUT)
+            seconds += forward if schedule.remat else 0.0
     return dataclasses.replace(
         schedule,
         flops=flops,
         backward_flops=backward,
         bytes_moved=moved,
-        peak_bytes=_peak_bytes(schedule, itemsize),
+        peak_bytes=peak_bytes(schedule),
         seconds=float(seconds),
     )
 
@@ -107,9 +107,10 @@ class _Counts:
     cols: int
     laid_out: int  # numbers laid out anew before the product
     itemsize: int
+    parts: int = 1  # bfloat16 numbers that stand for one of the right operand; 0: no bfloat16
 
     @classmethod
-    def of(cls, schedule: Schedule, step: Step, itemsize: int) -> _Counts:
+    def of(cls, schedule: Schedule, step: Step) -> _Counts:
         product = schedule.product(step)
         size = schedule.size
         parts = (product.groups, product.rows, product.inner, product.cols)
@@ -117,7 +118,9 @@ class _Counts:
         laid_out = product.transposes_left * groups * rows * inner
         laid_out += product.transposes_right * groups * inner * cols
         laid_out += (product.indices != step.indices) * groups * rows * cols
-        return cls(groups, rows, inner, cols, laid_out, itemsize)
+        parts = PARTS[schedule.reading] if step.left == INPUT else 0
+        itemsize = np.dtype(schedule.dtype).itemsize
+        return cls(groups, rows, inner, cols, laid_out, itemsize, parts)
 
     @property
     def flops(self) -> float:
@@ -129,45 +132,86 @@ class _Counts:
         return float((self.groups * touched + 2 * self.laid_out) * self.itemsize)
 
     def forward_seconds(self, dev: Device) -> float:
-        product = product_seconds(dev, self.groups, self.rows, self.inner, self.cols, self.itemsize)
+        product = self._product_seconds(product_seconds, dev)
         return float(product + layout_seconds(dev, self.laid_out, self.itemsize))
 
-    def backward_seconds(self, dev: Device, left: bool, right: bool) -> float:
-        sizes = (self.groups, self.rows, self.inner, self.cols, self.itemsize)
-        return float(backward_seconds(dev, *sizes, left, right, self.laid_out))
+    def backward_seconds(self, dev: Device, left: bool) -> float:
+        """Seconds of the gradients of the right operand and, if it has one, of the left."""
+        return self._product_seconds(
+            lambda dev, *sizes: backward_seconds(dev, *sizes, left, self.laid_out), dev
+        )
+
+    def _product_seconds(self, seconds: Callable, dev: Device) -> float:
+        cols, itemsize = self.cols, self.itemsize
+        if self.parts:
+            cols, itemsize = self.parts * cols, 4 / dev.byte_speed
+        return float(seconds(dev, self.groups, self.rows, self.inner, cols, itemsize))
 
 
-def backward_seconds(dev, groups, rows, inner, cols, itemsize, left, right, laid_out):
-    """Seconds of the gradients of one product; `left`, `right`: which operands have one.
-
-    The gradient of the right operand sums over the rows, so both its factors are transposed:
-    it is taken to run at two thirds of the forward rate.
-    """
-    total = layout_seconds(dev, laid_out, itemsize)
-    if right:
-        total = total + 1.5 * product_seconds(dev, groups, inner, rows, cols, itemsize)
+def backward_seconds(dev, groups, rows, inner, cols, itemsize, left, laid_out):
+    """Seconds of the gradients of one product; `left`: whether the left operand has one."""
+    # That of the right operand sums over the rows: (cols, rows) @ (rows, inner).
+    total = product_seconds(dev, groups, cols, rows, inner, itemsize) / dev.sum_rate
+    total = total + layout_seconds(dev, laid_out, itemsize)
     if left:
         total = total + product_seconds(dev, groups, rows, cols, inner, itemsize)
         total = total + layout_seconds(dev, groups * rows * cols, itemsize)
     return total
 
 
-def _needs_gradient(schedule: Schedule) -> set[str]:
-    """Operands that depend on a core: everything but the input itself."""
-    return {name for name in schedule.operands if name != INPUT}
+def tiled(schedule: Schedule, dev: Device) -> Schedule:
+    """The schedule with the rows of a tile chosen, and what is kept for the backward pass.
+
+    Rows are contracted in tiles where an intermediate array of all of them would leave the
+    cache by far, or where integers are converted; a tile is never so small that the cores
+    weigh more than it does, since every tile reads them all.
+    """
+    itemsize = np.dtype(schedule.dtype).itemsize
+    made = [schedule.volume(step.indices) * itemsize for step in schedule.products]
+    converted = schedule.network.in_size * schedule.batch * itemsize * bool(schedule.reading)
+    if max(made) <= 4 * dev.cache_bytes and converted <= 2 * dev.cache_bytes:
+        return schedule
+    right = sum(schedule.volume(schedule.operands[s.right]) for s in schedule.products) * itemsize
+    room = max(min(dev.cache_bytes / max(made), 2 * dev.cache_bytes / max(converted, 1)), 0.0)
+    read = schedule.network.in_size * schedule.batch * itemsize
+    rows = math.ceil(schedule.batch * max(room, 4 * right / read))
+    if rows >= schedule.batch:
+        return schedule
+    kept = sum(made[:-1]) if schedule.mode == "train" else 0.0
+    return dataclasses.replace(schedule, tile=rows, remat=kept > dev.keep_bytes)
 
 
-def _peak_bytes(schedule: Schedule, itemsize: int) -> float:
-    """Largest sum of live intermediates; in training all of them live until the end."""
-    size = {s.out: math.prod(schedule.size[i] for i in s.indices) for s in schedule.steps}
+def peak_bytes(schedule: Schedule) -> float:
+    """Largest sum of live intermediates; in training all of them live until the end.
+
+    A tile counts its slice of the input, converted if that is of integers; beside it lives what
+    is kept of the other tiles.
+    """
+    itemsize = np.dtype(schedule.dtype).itemsize
+    size = {step.out: schedule.volume(step.indices) for step in schedule.steps}
+    share = (schedule.tile or schedule.batch) / schedule.batch
+    running = {step.out for step in schedule.products}
+    size = {name: n * (share if name in running else 1) for name, n in size.items()}
+    peak = _peak(schedule, size) * itemsize
+    if schedule.tile or schedule.reading:
+        read = schedule.network.in_size * schedule.batch * share
+        peak += read * (itemsize + bool(schedule.reading))
+    if schedule.tile:
+        last = size[schedule.products[-1].out]
+        kept = sum(size[name] for name in running) if schedule.mode == "train" else last
+        peak += (last if schedule.remat else kept) * (1 / share - 1) * itemsize
+    return float(peak)
+
+
+def _peak(schedule: Schedule, size: dict[str, float]) -> float:
     if schedule.mode == "train":
-        return float(sum(size.values()) + max(size.values(), default=0)) * itemsize
-    live = peak = 0
+        return sum(size.values()) + max(size.values(), default=0.0)
+    live = peak = 0.0
     for step in schedule.steps:
         live += size[step.out]
         peak = max(peak, live)
         live -= size.get(step.left, 0) + size.get(step.right, 0)
-    return float(peak) * itemsize
+    return peak
 
 
-__all__ = ["DEVICES", "Device", "Product", "device", "price"]
+__all__ = ["DEVICES", "Device", "device", "peak_bytes", "price", "tiled"]

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ht_jax.network import Indices, TensorNetwork
-from ht_jax.schedule.cost import Device, backward_seconds, layout_seconds, product_seconds
+from ht_jax.network import Indices
+from ht_jax.schedule.cost import PARTS, Device, backward_seconds, layout_seconds, product_seconds
 from ht_jax.schedule.pairwise import group_path, step_of, steps_of_path
-from ht_jax.schedule.schedule import BATCH, INPUT, Mode, Step
+from ht_jax.schedule.schedule import BATCH, INPUT, Problem, Step
 
 BEAM = 24
 MAX_GROUPS = 5
@@ -34,10 +34,11 @@ class _State:
 class _Grouping:
     """Arrays that price all groups of a state at once: one row a group, bits over the cores."""
 
-    def __init__(self, network: TensorNetwork, batch: int, dtype: str, mode: Mode, dev: Device):
-        self.network, self.dev, self.mode = network, dev, mode
-        self.itemsize = np.dtype(dtype).itemsize
-        self.size = {BATCH: batch, **network.size}
+    def __init__(self, problem: Problem, dev: Device):
+        network = problem.network
+        self.network, self.dev, self.mode = network, dev, problem.mode
+        self.itemsize, self.parts = np.dtype(problem.dtype).itemsize, PARTS[problem.reading]
+        self.size = {BATCH: problem.batch, **network.size}
         self.cores = [name for name, _ in network.cores]
         self.carriers = {
             i: sum(1 << k for k, (_, indices) in enumerate(network.cores) if i in indices)
@@ -107,20 +108,33 @@ class _Grouping:
                 crossing *= np.where(inside & ~later, size, 1)
         groups, inner, cols = sizes["groups"], sizes["inner"], sizes["cols"]
         rows = rows / (groups * inner)
-        seconds = self._seconds(state, groups, rows, inner, cols)
+        seconds = self._seconds(state, masks, groups, rows, inner, cols)
         seconds += self._making(masks, groups * inner * cols)
         return np.where(inner > 1, seconds, seconds * 4), groups * rows * cols
 
-    def _seconds(self, state: _State, groups, rows, inner, cols) -> np.ndarray:
-        sizes = (groups, rows, inner, cols, self.itemsize)
-        # Only the first product finds its inner indices trailing: later ones lay out anew.
-        laid_out = 0.0 if not state.groups else groups * rows * inner
+    def _seconds(self, state: _State, masks, groups, rows, inner, cols) -> np.ndarray:
+        first = not state.groups
+        if first and self.parts:
+            sizes = (groups, rows, inner, self.parts * cols, 4 / self.dev.byte_speed)
+        else:
+            sizes = (groups, rows, inner, cols, self.itemsize)
+        laid_out = np.where(self._is_trailing(state, masks), 0.0, groups * rows * inner)
         seconds = product_seconds(self.dev, *sizes)
         seconds = seconds + layout_seconds(self.dev, laid_out, self.itemsize)
         if self.mode == "train":
-            first = not state.groups
-            seconds = seconds + backward_seconds(self.dev, *sizes, not first, True, laid_out)
+            seconds = seconds + backward_seconds(self.dev, *sizes, not first, laid_out)
         return seconds
+
+    def _is_trailing(self, state: _State, masks: np.ndarray) -> np.ndarray:
+        """Whether the indices that a group sums stand last in the running tensor."""
+        trailing, summed_before = np.full(len(masks), True), np.full(len(masks), False)
+        for index in state.indices[1:]:
+            carriers = self.carriers[index]
+            inside = (masks & carriers) != 0
+            later = ((state.left & carriers & ~masks) != 0) | (index in self.network.outputs)
+            trailing &= ~(inside & later) & (inside | ~summed_before)
+            summed_before |= inside & ~later
+        return trailing
 
     def _making(self, masks: np.ndarray, size: np.ndarray) -> np.ndarray:
         """Seconds to multiply the cores of a group into one tensor of `size` numbers."""
@@ -153,12 +167,10 @@ class _Grouping:
         return (*(i for i in new if i not in outputs), *outputs)
 
 
-def grouped(
-    network: TensorNetwork, batch: int, dtype: str, mode: Mode, dev: Device
-) -> Iterator[tuple[str, list[Step]]]:
+def grouped(problem: Problem, dev: Device) -> Iterator[tuple[str, list[Step]]]:
     """Steps of the groupings that the beam search likes best, with how they were found."""
-    grouping = _Grouping(network, batch, dtype, mode, dev)
-    start = _State((), grouping.all, (BATCH, *network.inputs), 0.0)
+    grouping = _Grouping(problem, dev)
+    start = _State((), grouping.all, (BATCH, *problem.network.inputs), 0.0)
     done: dict[tuple[int, ...], float] = {}
     beam = [start]
     for _ in range(MAX_GROUPS):

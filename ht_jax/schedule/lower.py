@@ -1,54 +1,141 @@
 """Lowering: runs a schedule as a chain of `dot_general`s.
 
-Every step is one matrix product in the layout that the search chose, so XLA finds reshapes
-where a plain einsum would leave it large transposes.
+The steps that involve cores alone run once; those that involve the input run a tile of rows after
+the other where the schedule says so, which keeps what is large in the cache. Every step is one
+matrix product in the layout that the search chose: XLA finds reshapes where a plain einsum would
+leave it large transposes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import math
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Shaped
 
 from ht_jax.network import Indices
+from ht_jax.schedule.reading import Arithmetic, Reading, exact_product
 from ht_jax.schedule.schedule import BATCH, INPUT, Product, Schedule, Step
+
+Operand = tuple[Array, Indices]
+Contract = Callable[[Step, Operand, Operand], Array]
+PRODUCT = "product"  # what a tiled run keeps for its backward pass
 
 
 def run(
     schedule: Schedule,
     cores: Mapping[str, Array],
-    x: Shaped[Array, "batch in_size"],
+    x: Shaped[Array, "rows columns"],
     *,
+    pad: tuple[int, int] = (0, 0),
+    reading: Reading | None = None,
     precision: jax.lax.PrecisionLike = None,
-) -> Shaped[Array, "batch out_size"]:
+) -> Shaped[Array, "rows out_size"]:
     """Contracts `cores` with the rows of `x` as `schedule` says.
 
     Args:
         schedule: the plan; `x` may have another number of rows than it was made for.
         cores: the arrays of the network, by name.
-        x: the input, its columns the row-major input indices.
+        x: the input, its columns the row-major input indices less the padding. Integers are
+            converted tile by tile: no float copy of all rows is made, forward or backward.
+        pad: zero columns that stand before and behind those of `x`.
+        reading: how integers are read; floats are taken as they are.
         precision: as in `jax.lax.dot_general`.
     """
-    net = schedule.network
-    operands = {name: (cores[name], indices) for name, indices in net.cores}
-    in_shape = tuple(net.size[i] for i in net.inputs)
-    operands[INPUT] = (x.reshape(x.shape[0], *in_shape), (BATCH, *net.inputs))
-    for step in schedule.steps:
+    operands = merge(schedule, cores, precision)
+    contract = functools.partial(_contract, precision=precision)
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        stream = functools.partial(_stream, schedule, operands, pad, contract, contract)
+        return _by_tiles(schedule, stream, x)
+    return _run_integers(schedule, operands, x, pad, reading or Reading(), contract)
+
+
+def _run_integers(schedule, operands, x, pad, reading: Reading, contract) -> Array:
+    first = schedule.products[0].right
+    array, indices = operands[first]
+    operands = {**operands, first: (array * jnp.asarray(reading.scale, array.dtype), indices)}
+    load, start = reading.of(x.dtype, array.dtype), contract
+    if load.arithmetic != "float":
+        start = functools.partial(_contract_exactly, arithmetic=load.arithmetic)
+    stream = functools.partial(_stream, schedule, operands, pad)
+    y = _by_tiles(schedule, lambda rows: stream(start, contract, load(rows)), x)
+    if load.rest:
+        y = y + stream(contract, contract, jnp.full((1, x.shape[1]), load.rest, array.dtype))
+    return y
+
+
+def merge(
+    schedule: Schedule, cores: Mapping[str, Array], precision: jax.lax.PrecisionLike = None
+) -> dict[str, Operand]:
+    """What the products with the input take: cores, and tensors that cores are multiplied into."""
+    operands = {name: (cores[name], indices) for name, indices in schedule.network.cores}
+    for step in schedule.merges:
         left, right = operands.pop(step.left), operands.pop(step.right)
-        with jax.named_scope(f"{step.left}_{step.right}".replace("@", "")):
+        with jax.named_scope(_scope(step)):
             operands[step.out] = _contract(step, left, right, precision), step.indices
-    (((y, indices)),) = operands.values()
-    y = _transpose(y, indices, (BATCH, *net.outputs))
+    return operands
+
+
+def _stream(
+    schedule: Schedule,
+    operands: Mapping[str, Operand],
+    pad: tuple[int, int],
+    start: Contract,
+    contract: Contract,
+    x: Shaped[Array, "rows columns"],
+) -> Shaped[Array, "rows out_size"]:
+    net = schedule.network
+    x = jnp.pad(x, ((0, 0), pad)) if any(pad) else x
+    shape = (x.shape[0], *(net.size[i] for i in net.inputs))
+    running: Operand = x.reshape(shape), (BATCH, *net.inputs)
+    for n, step in enumerate(schedule.products):
+        with jax.named_scope(_scope(step)):
+            y = (contract if n else start)(step, running, operands[step.right])
+            running = checkpoint_name(y, PRODUCT), step.indices
+    y = _transpose(*running, (BATCH, *net.outputs))
     return y.reshape(x.shape[0], net.out_size)
 
 
+def _by_tiles(schedule: Schedule, project, x: Shaped[Array, "rows columns"]) -> Array:
+    """`project(x)`, a tile of rows after the other."""
+    rows = x.shape[0]
+    tile = schedule.tile_of(rows)
+    integers = jnp.issubdtype(x.dtype, jnp.integer)
+    if tile == rows and not integers:
+        return project(x)
+    # The backward pass keeps the products (or nothing), and converts integers again.
+    policies = jax.checkpoint_policies
+    names = () if schedule.remat else (PRODUCT,)
+    project = jax.checkpoint(project, policy=policies.save_only_these_names(*names))
+    if tile == rows:
+        return project(x)
+    whole = rows - rows % tile
+    y = jax.lax.map(project, x[:whole].reshape(-1, tile, x.shape[1])).reshape(whole, -1)
+    return jnp.concatenate([y, project(x[whole:])]) if whole < rows else y
+
+
+def _contract_exactly(
+    step: Step, left: Operand, right: Operand, arithmetic: Arithmetic
+) -> Array:
+    """The product of whole numbers in bfloat16 with an operand of another dtype."""
+    (x, x_indices), (v, v_indices) = left, right
+    product = Product.of(x_indices, v_indices, step.indices)
+    if product.groups:
+        return _contract(step, (x.astype(v.dtype), x_indices), right)
+    a = _transpose(x, x_indices, product.rows + product.inner)
+    b = _transpose(v, v_indices, product.inner + product.cols)
+    inner = math.prod(b.shape[: len(product.inner)])
+    y = exact_product(a.reshape(-1, inner), b.reshape(inner, -1), arithmetic)
+    shape = (*a.shape[: len(product.rows)], *b.shape[len(product.inner) :])
+    return _transpose(y.astype(v.dtype).reshape(shape), product.indices, step.indices)
+
+
 def _contract(
-    step: Step,
-    left: tuple[Array, Indices],
-    right: tuple[Array, Indices],
-    precision: jax.lax.PrecisionLike,
+    step: Step, left: Operand, right: Operand, precision: jax.lax.PrecisionLike = None
 ) -> Array:
     a, a_indices = _sum_alone(*left, others=right[1], kept=step.indices)
     b, b_indices = _sum_alone(*right, others=left[1], kept=step.indices)
@@ -59,7 +146,7 @@ def _contract(
     return _transpose(y, product.indices, step.indices)
 
 
-def _sum_alone(a: Array, indices: Indices, others: Indices, kept: Indices) -> tuple[Array, Indices]:
+def _sum_alone(a: Array, indices: Indices, others: Indices, kept: Indices) -> Operand:
     """Sums the axes that no other operand carries and the result does not keep."""
     alone = [i for i in indices if i not in others and i not in kept]
     if not alone:
@@ -71,3 +158,8 @@ def _sum_alone(a: Array, indices: Indices, others: Indices, kept: Indices) -> tu
 def _transpose(a: Array, indices: Indices, wanted: Indices) -> Array:
     order = tuple(map(indices.index, wanted))
     return a if order == tuple(range(len(order))) else jax.lax.transpose(a, order)
+
+
+def _scope(step: Step) -> str:
+    return f"{step.left}_{step.right}".replace("@", "")
+

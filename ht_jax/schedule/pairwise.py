@@ -8,14 +8,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from ht_jax.network import Indices, TensorNetwork
-from ht_jax.schedule.schedule import BATCH, INPUT, Product, Step
+from ht_jax.network import Indices
+from ht_jax.schedule.schedule import BATCH, INPUT, Problem, Product, Step
 
 EXACT_OPERANDS = 10
 
 
-def pairwise(network: TensorNetwork, batch: int) -> Iterator[tuple[str, list[Step]]]:
+def pairwise(problem: Problem) -> Iterator[tuple[str, list[Step]]]:
     """Steps of the orders that cotengra finds, with the objective they were found by."""
+    network, batch = problem.network, problem.batch
     operands = {INPUT: (BATCH, *network.inputs), **network.indices}
     size = {BATCH: batch, **network.size}
     output = (BATCH, *network.outputs)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from ht_jax.network import Indices, TensorNetwork
@@ -17,6 +19,34 @@ from ht_jax.network import Indices, TensorNetwork
 INPUT = "@x"  # operand name of the input; its slowest index is BATCH
 BATCH = "@batch"
 Mode = Literal["train", "infer"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What a schedule is wanted for; hashable, so that it keys what was found.
+
+    Attributes:
+        network: what is contracted.
+        batch: rows of input.
+        dtype: name of the dtype of the cores, such as "float32".
+        mode: "train" weighs forward and backward together, "infer" the forward pass alone.
+        reading: arithmetic in which integer inputs are read; "" for inputs that are floats.
+        device: kind of device: "cpu", "gpu" or "tpu".
+    """
+
+    network: TensorNetwork
+    batch: int
+    dtype: str = "float32"
+    mode: Mode = "train"
+    reading: str = ""
+    device: str = "cpu"
+
+    def schedule(self, steps: Sequence[Step], found_by: str) -> Schedule:
+        """A schedule for this problem, not priced yet."""
+        reading = self.reading
+        return Schedule(
+            self.network, self.batch, self.dtype, self.mode, tuple(steps), found_by, reading
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +114,17 @@ class Schedule:
         dtype: name of the dtype that the cost was estimated for.
         mode: "train" (forward and backward weighed together) or "infer" (forward alone).
         steps: the contractions. The last one leaves (batch, *network.outputs) in some order.
+            Of a step that involves the input, that operand stands left.
+        reading: arithmetic in which integer inputs are read; "" where the inputs are floats.
+        tile: rows that are contracted at a time; 0 for all at once.
+        remat: whether the backward pass of a tiled run contracts again what it needs, in place
+            of keeping it.
         found_by: the search that proposed it.
         flops: multiplications and additions of one forward pass.
         backward_flops: those of the backward pass with respect to the cores.
         bytes_moved: bytes read and written by a forward pass, transposes included.
         peak_bytes: largest sum of live intermediate arrays; in "train" mode what the backward
-            pass needs stays alive. The input and the cores are not counted.
+            pass needs stays alive. The input, the cores and their gradients are not counted.
         seconds: modelled time of what `mode` says, for the device kind it was planned for.
     """
 
@@ -99,6 +134,9 @@ class Schedule:
     mode: Mode
     steps: tuple[Step, ...]
     found_by: str = "given"
+    reading: str = ""
+    tile: int = 0
+    remat: bool = False
     flops: float = 0.0
     backward_flops: float = 0.0
     bytes_moved: float = 0.0
@@ -117,6 +155,27 @@ class Schedule:
     def size(self) -> dict[str, int]:
         """Size of every index, the batch included."""
         return {BATCH: self.batch, **self.network.size}
+
+    def volume(self, indices: Indices) -> int:
+        """Product of the sizes of `indices`, the batch included."""
+        return math.prod(self.size[i] for i in indices)
+
+    @functools.cached_property
+    def products(self) -> tuple[Step, ...]:
+        """The steps that involve the input, one after the other."""
+        return tuple(step for step in self.steps if BATCH in self.operands[step.left])
+
+    @functools.cached_property
+    def merges(self) -> tuple[Step, ...]:
+        """The steps that involve cores alone."""
+        return tuple(step for step in self.steps if BATCH not in self.operands[step.left])
+
+    def tile_of(self, rows: int) -> int:
+        """How many of `rows` rows are contracted at a time: a divisor of them if one is near."""
+        if not self.tile or not isinstance(rows, int) or rows <= self.tile:
+            return rows
+        whole = (n for n in range(self.tile, self.tile // 2, -1) if rows % n == 0)
+        return next(whole, self.tile)
 
     def product(self, step: Step) -> Product:
         """The matrix product that `step` amounts to."""
@@ -157,6 +216,8 @@ class Schedule:
         for step in self.steps:
             if step.left not in open_operands or step.right not in open_operands:
                 raise ValueError(f"step {step} uses an operand that is not there")
+            if BATCH in open_operands[step.right]:
+                raise ValueError(f"step {step} has the input's operand on the right")
             made = set(open_operands.pop(step.left)) | set(open_operands.pop(step.right, ()))
             if not set(step.indices) <= made:
                 raise ValueError(f"step {step} leaves an index that neither operand carries")
@@ -176,7 +237,7 @@ class Schedule:
         """
         head = (
             f"{self.network.in_size} -> {self.network.out_size}, {self.batch} rows, {self.dtype}, "
-            f"{self.mode}: {self.flops:.3g} flops forward, {self.backward_flops:.3g} backward, "
+            f"{self.mode}{self._tiling()}: {self.flops:.3g} flops forward, {self.backward_flops:.3g} backward, "
             f"peak {self.peak_bytes / 1e6:.3g} MB, modelled {self.seconds * 1e3:.3g} ms "
             f"(found by {self.found_by})"
         )
@@ -184,6 +245,11 @@ class Schedule:
         width = max([len(name) for name in names], default=0)
         lines = [self._line(step, name.ljust(width)) for step, name in zip(self.steps, names)]
         return "\n".join([head, *lines])
+
+    def _tiling(self) -> str:
+        if not self.tile:
+            return ""
+        return f", {self.tile} rows at a time" + (", contracted again backward" * self.remat)
 
     def _line(self, step: Step, name: str) -> str:
         product = self.product(step)

@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxtyping import Array
 
-from ht_jax.train.files import write_atomic
+from ht_jax.files import write_atomic
 
 Record = dict[str, Any]  # {"step": 3, "split": "train", "loss": 2.1, "accuracy": 0.2, ...}
 

@@ -230,25 +230,8 @@ def test_integer_inputs_are_normalised():
     cell = nnx.merge(graph, params)
     x = np.random.default_rng(0).integers(0, 256, (B, X), np.uint8)
     wanted = cell.project(jnp.asarray(x / 127.5 - 1.0))
-    got = cell.project(jnp.asarray(x), scale=1 / 127.5, offset=-1.0)
+    got = cell.project(jnp.asarray(x), reading=ht.Reading(1 / 127.5, -1.0))
     np.testing.assert_allclose(got, wanted, atol=1e-12)
-
-
-@pytest.mark.parametrize("tile_rows", [1, 30, 40, 100])  # 19, 30, 40 and all 90 rows
-def test_integer_inputs_are_projected_tile_by_tile(tile_rows, monkeypatch):
-    graph, params, _ = made("lstm", "joint")
-    frames = jnp.asarray(np.random.default_rng(0).integers(0, 256, (B, 30, X), np.uint8))
-    device = dataclasses.replace(schedules.device("cpu"), tile_bytes=tile_rows * X * 8)
-    monkeypatch.setattr(schedules, "device", lambda kind: device)
-
-    def loss(params, x):
-        z = nnx.merge(graph, params).project(x, scale=1 / 64, offset=-0.5)
-        return jnp.sum(jnp.sin(z))
-
-    floats = frames.astype(jnp.float64) / 64 - 0.5
-    ours, wanted = (jax.value_and_grad(loss)(params, x) for x in (frames, floats))
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(wanted)):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 def test_bfloat16_computation_keeps_float32_parameters():

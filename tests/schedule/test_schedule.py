@@ -38,7 +38,7 @@ def test_all_candidates_compute_the_same(net, mode):
     opened = [number[i] for i in (*net.inputs, *net.outputs)]
     kernel = np.einsum(*itertools.chain(*operands), opened)
     wanted = np.asarray(x) @ kernel.reshape(net.in_size, net.out_size)
-    found = schedules.ranked(net, 7, "float64", mode, "cpu")
+    found = schedules.ranked(schedules.Problem(net, 7, "float64", mode))
     assert len(found) >= 4
     for schedule in found:
         run = jax.jit(lambda cores, x, s=schedule: schedules.run(s, cores, x))
@@ -46,16 +46,14 @@ def test_all_candidates_compute_the_same(net, mode):
 
 
 def test_search_finds_both_families():
-    found = [s.found_by for s in schedules.ranked(PAPER.network(), 96, "float32", "train", "cpu")]
+    found = [s.found_by for s in schedules.ranked(PAPER.problem(96))]
     assert any("groups" in name for name in found)
     assert any("cotengra" in name for name in found)
 
 
 def test_the_chosen_schedule_is_shaped_as_few_large_products():
     schedule = ht.plan(PAPER, batch=96)
-    fewest = min(
-        schedules.ranked(PAPER.network(), 96, "float32", "train", "cpu"), key=lambda s: s.flops
-    )
+    fewest = min(schedules.ranked(PAPER.problem(96)), key=lambda s: s.flops)
     first = next(step for step in schedule.steps if "@x" in (step.left, step.right))
     product = schedule.product(first)
     assert not product.transposes_left
@@ -66,7 +64,7 @@ def test_the_chosen_schedule_is_shaped_as_few_large_products():
 
 
 def test_the_choice_is_the_same_every_time():
-    chosen = [schedules.ranked(PAPER.network(), 96, "float32", "train", "cpu")[0] for _ in range(2)]
+    chosen = [schedules.ranked(PAPER.problem(96))[0] for _ in range(2)]
     assert chosen[0] == chosen[1]
 
 
@@ -137,8 +135,3 @@ def test_bfloat16_moves_half_the_bytes():
     schedule = ht.plan(SMALL, batch=5)
     half = schedules.price(dataclasses.replace(schedule, dtype="bfloat16"), schedules.device("cpu"))
     assert half.bytes_moved == schedule.bytes_moved / 2
-
-
-def test_tuning_is_not_there_yet():
-    with pytest.raises(NotImplementedError, match="tune"):
-        ht.plan(SMALL, batch=5, tune=True)

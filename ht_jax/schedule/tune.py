@@ -1,0 +1,206 @@
+"""Tuning: the best few schedules of the model, timed on this device, the fastest remembered.
+
+What was measured is kept in memory for this process and on disk for the next ones, keyed by all
+that it depends on. Nothing here runs within a trace, and nothing unless it is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ht_jax.files import write_atomic
+from ht_jax.schedule.cost import device, price
+from ht_jax.schedule.lower import run
+from ht_jax.schedule.reading import Reading
+from ht_jax.schedule.schedule import Problem, Schedule
+
+CANDIDATES = 5  # timed with the tile that the model chose; then the winner with others
+ROUNDS = 7
+
+_known: dict[Problem, Schedule] = {}
+
+
+def remembered(problem: Problem) -> Schedule | None:
+    """The schedule that this process was told for a problem, or for one in the same bucket."""
+    found = _known.get(_bucket(problem))
+    return None if found is None else _for_batch(found, problem)
+
+
+def remember(schedule: Schedule, kind: str | None = None) -> None:
+    """Makes a schedule the choice for its problem in this process.
+
+    Args:
+        schedule: measured here or elsewhere; it serves all batches in the same power of two.
+        kind: of device; by default the one that this process runs on.
+    """
+    fields = schedule.network, schedule.batch, schedule.dtype, schedule.mode, schedule.reading
+    _known[_bucket(Problem(*fields, kind or jax.default_backend()))] = schedule
+
+
+def tuned(
+    problem: Problem, ranked: Sequence[Schedule], report: Callable[[str], None] | None = None
+) -> Schedule:
+    """The fastest of the best few schedules, measured now or read from the disk.
+
+    Args:
+        problem: what is contracted.
+        ranked: the candidates, the most promising first.
+        report: is told, in a line, what was measured.
+
+    Raises:
+        RuntimeError: within a trace.
+    """
+    if isinstance(jnp.zeros(()), jax.core.Tracer):
+        raise RuntimeError("schedules are measured outside of jit and grad: call plan before them")
+    text = ""
+    if jax.process_index() == 0:
+        found = _read(problem) or _measure(problem, ranked, report or (lambda line: None))
+        text = found.to_json()
+    chosen = Schedule.from_json(_agreed(text))
+    remember(chosen, problem.device)
+    return _for_batch(chosen, problem)
+
+
+def cache_folder() -> Path:
+    """Where measured schedules lie: HT_JAX_CACHE_DIR, or a folder in the user's cache."""
+    if given := os.environ.get("HT_JAX_CACHE_DIR"):
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "ht_jax" / "schedules"
+
+
+def _measure(
+    problem: Problem, ranked: Sequence[Schedule], report: Callable[[str], None]
+) -> Schedule:
+    chosen = _fastest(problem, ranked[:CANDIDATES], report)
+    chosen = _fastest(problem, [chosen, *_other_tiles(chosen)], report)
+    _write(problem, chosen)
+    return chosen
+
+
+def _other_tiles(schedule: Schedule) -> list[Schedule]:
+    """The same steps with other tiles."""
+    tile, batch = schedule.tile or schedule.batch, schedule.batch
+    tiles = {0, tile // 2, tile * 2 if tile * 2 < batch else 0} - {schedule.tile}
+    variants = [dataclasses.replace(schedule, tile=t, remat=schedule.remat) for t in sorted(tiles)]
+    if schedule.mode == "train" and schedule.tile:
+        variants.append(dataclasses.replace(schedule, remat=not schedule.remat))
+    return [price(variant, device(jax.default_backend())) for variant in variants]
+
+
+def _fastest(
+    problem: Problem, schedules: Sequence[Schedule], report: Callable[[str], None]
+) -> Schedule:
+    """Times schedules in turn, round after round, so that a slow phase meets them all alike."""
+    calls = [_call(problem, schedule) for schedule in schedules]
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(ROUNDS):
+        for call, seconds in zip(calls, times):
+            seconds.append(_seconds(call))
+    medians = [statistics.median(seconds) for seconds in times]
+    for schedule, seconds in zip(schedules, medians):
+        tile = f", tile {schedule.tile}" if schedule.tile else ""
+        report(f"{schedule.found_by}{tile}: {seconds * 1e3:.2f} ms")
+    return schedules[medians.index(min(medians))]
+
+
+def _call(problem: Problem, schedule: Schedule) -> Callable[[], Any]:
+    """One run of what the problem's mode says, on random arrays, compiled and warm."""
+    rng = np.random.default_rng(0)
+    net, dtype = problem.network, jnp.dtype(problem.dtype)
+    cores = {name: jnp.asarray(rng.normal(size=net.shape(name)), dtype) for name, _ in net.cores}
+    shape = problem.batch, net.in_size
+    if problem.reading:
+        x = jnp.asarray(rng.integers(0, 256, shape, np.uint8))
+    else:
+        x = jnp.asarray(rng.normal(size=shape), dtype)
+    reading = Reading(arithmetic=problem.reading) if problem.reading else None
+
+    def infer(cores: Any, x: Any) -> Any:
+        return run(schedule, cores, x, reading=reading)
+
+    def train(cores: Any, x: Any) -> Any:
+        return jax.grad(lambda cores: jnp.sum(jnp.square(infer(cores, x))))(cores)
+
+    compiled = jax.jit(train if problem.mode == "train" else infer).lower(cores, x).compile()
+    call = lambda: jax.block_until_ready(compiled(cores, x))  # noqa: E731
+    call()
+    return call
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _bucket(problem: Problem) -> Problem:
+    """The problem with its batch rounded up to a power of two."""
+    return dataclasses.replace(problem, batch=1 << (problem.batch - 1).bit_length())
+
+
+def _for_batch(schedule: Schedule, problem: Problem) -> Schedule:
+    """The schedule, priced for the problem's batch."""
+    moved = dataclasses.replace(schedule, batch=problem.batch)
+    return price(moved, device(problem.device))
+
+
+def _key(problem: Problem) -> dict[str, Any]:
+    """All that a measurement depends on."""
+    device = jax.devices()[0]
+    kind = [device.platform, device.device_kind, platform.machine(), os.cpu_count()]
+    fields = dataclasses.asdict(_bucket(problem))
+    return json.loads(json.dumps({**fields, "jax": jax.__version__, "kind": kind}))
+
+
+def _path(key: dict[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / f"{digest[:32]}.json"
+
+
+def _read(problem: Problem) -> Schedule | None:
+    """What was measured before; a file that is not just that counts as absent."""
+    key = _key(problem)
+    try:
+        stored = json.loads(_path(key).read_text())
+        found = Schedule.from_json(json.dumps(stored["schedule"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return found if stored["key"] == key and found.network == problem.network else None
+
+
+def _write(problem: Problem, schedule: Schedule) -> None:
+    """Keeps a measurement for later processes; where the disk refuses, for this one alone."""
+    key = _key(problem)
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        stored = {"key": key, "schedule": json.loads(schedule.to_json())}
+        write_atomic(_path(key), json.dumps(stored))
+    except OSError:
+        return
+
+
+def _agreed(text: str) -> str:
+    """Process 0's text, in every process."""
+    if jax.process_count() == 1:
+        return text
+    from jax.experimental import multihost_utils
+
+    raw = np.frombuffer(text.encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(raw))))
+    padded = np.zeros(length, np.uint8)
+    padded[: len(raw)] = raw[:length]
+    return bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded))).decode()
