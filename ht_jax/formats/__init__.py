@@ -12,7 +12,7 @@ from ht_jax.formats.parse import parse_format
 from ht_jax.formats.tr import TR
 from ht_jax.formats.tt import TT
 from ht_jax.formats.tucker import Tucker
-from ht_jax.formats.weight import Weight, apply, squared_norm
+from ht_jax.formats.weight import Prepared, Weight, apply, squared_norm
 
 __all__ = [
     "BT",
@@ -26,6 +26,7 @@ __all__ = [
     "Format",
     "LowRank",
     "ModeFormat",
+    "Prepared",
     "RankWarning",
     "Restricted",
     "Tucker",

@@ -58,9 +58,60 @@ class Weight:
                     cores[name] = jax.lax.slice_in_dim(cores[name], *cut[index], axis=axis)
         return Weight(cores, fmt)
 
+    def prepare(
+        self, batch: int, *, mode: schedules.Mode = "infer", reading: str | None = None
+    ) -> Prepared:
+        """The weight with its cores multiplied as far as they can be before an input is there.
+
+        Args:
+            batch: rows of the inputs to come; any number works, this one is planned for.
+            mode, reading: what the schedule is chosen for, as in `ht_jax.plan`.
+        """
+        dtype = next(iter(self.cores.values())).dtype
+        schedule = self.format.plan(batch, dtype=dtype, mode=mode, reading=reading)
+        return Prepared(schedules.merge(schedule, self.cores), self.format, schedule)
+
     def astype(self, dtype: jax.typing.DTypeLike) -> Weight:
         """The same weight with cores of another dtype."""
         return jax.tree.map(lambda core: core.astype(dtype), self)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A weight whose cores have been multiplied with each other as its schedule says.
+
+    It is the weight for a reader of many inputs: what `Weight.prepare` made once serves all of
+    them. Calling it is `apply` with the same weight.
+
+    Attributes:
+        merged: the arrays that meet the input, by their names in the schedule.
+        format: the static description.
+        schedule: the order of contraction.
+    """
+
+    merged: dict[str, Array]
+    format: Format = dataclasses.field(metadata={"static": True})
+    schedule: schedules.Schedule = dataclasses.field(metadata={"static": True})
+
+    def __call__(
+        self,
+        x: Shaped[Array, "*batch in_features"],
+        *,
+        reading: schedules.Reading | None = None,
+        precision: jax.lax.PrecisionLike = None,
+    ) -> Shaped[Array, "*batch out_features"]:
+        """`x @ kernel`; see `apply`."""
+        fmt = self.format
+        if x.ndim < 1 or x.shape[-1] != fmt.in_features:
+            raise ValueError(
+                f"x has shape {x.shape}: its last axis must be in_features {fmt.in_features} of "
+                f"{fmt}"
+            )
+        rows = x.reshape(math.prod(x.shape[:-1]), fmt.in_features)
+        options = {"pad": fmt.padding, "reading": reading, "precision": precision}
+        y = schedules.run_merged(self.schedule, self.merged, rows, **options)
+        return fmt.crop_outputs(y).reshape(*x.shape[:-1], fmt.out_features)
 
 
 def apply(
@@ -93,23 +144,17 @@ def apply(
         (5, 16)
     """
     fmt = weight.format
-    if x.ndim < 1 or x.shape[-1] != fmt.in_features:
-        raise ValueError(
-            f"x has shape {x.shape}: its last axis must be in_features {fmt.in_features} of {fmt}"
-        )
-    rows = x.reshape(math.prod(x.shape[:-1]), fmt.in_features)
     if schedule is None:
-        dtype = next(iter(weight.cores.values())).dtype
         integers = jnp.issubdtype(x.dtype, jnp.integer)
         arithmetic = (reading or schedules.Reading()).arithmetic if integers else None
-        schedule = fmt.plan(rows.shape[0], dtype=dtype, mode=mode, reading=arithmetic)
+        dtype = next(iter(weight.cores.values())).dtype
+        rows = math.prod(x.shape[:-1])
+        schedule = fmt.plan(rows, dtype=dtype, mode=mode, reading=arithmetic)
     elif schedule.network != fmt.network():
         raise ValueError(f"the schedule is one of another network than that of {fmt}")
     with jax.named_scope(type(fmt).__name__):
-        y = schedules.run(
-            schedule, weight.cores, rows, pad=fmt.padding, reading=reading, precision=precision
-        )
-    return fmt.crop_outputs(y).reshape(*x.shape[:-1], fmt.out_features)
+        merged = schedules.merge(schedule, weight.cores, precision)
+        return Prepared(merged, fmt, schedule)(x, reading=reading, precision=precision)
 
 
 def squared_norm(weight: Weight) -> Float[Array, ""]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Shaped
 
-from ht_jax.formats import Dense, Format, Weight, apply
+from ht_jax.formats import Dense, Format, Prepared, Weight, apply
 from ht_jax.schedule import Reading
 from ht_jax.nn.linear import TensorDense, promote
 
@@ -156,27 +156,28 @@ class RecurrentCell(nnx.RNNCellBase):
         with jax.numpy_dtype_promotion("standard"):
             return self.norms[part](y)
 
-    def recurrence(self, batch: int, steps: int) -> Weight | Array:
+    def recurrence(self, batch: int, steps: int) -> Prepared | Array:
         """The hidden-to-hidden kernel in the form in which `steps` steps run fastest.
 
-        Either its cores, contracted in every step, or the dense matrix, made once: whatever
-        the cost model finds faster for a carry of `batch` rows.
+        Either its cores, multiplied as far as they can be without a hidden state, or the dense
+        matrix: whatever the cost model finds faster for a carry of `batch` rows.
         """
         (weight,) = promote((self.recurrent_weight(),), self.dtype)
-        if not isinstance(batch, int):  # symbolic, under jax.export
-            return weight
         fmt, dtype = weight.format, jax.tree.leaves(weight)[0].dtype
+        prepared = weight.prepare(batch, mode="train")
+        if not isinstance(batch, int):  # symbolic, under jax.export
+            return prepared
         dense = Dense(fmt.in_features, fmt.out_features)
-        contracted = steps * fmt.plan(batch, dtype=dtype).seconds
         formed = fmt.plan(fmt.in_features, dtype=dtype).seconds
         formed += steps * dense.plan(batch, dtype=dtype).seconds
-        return weight.to_dense(self.precision) if formed < contracted else weight
+        faster = formed < steps * prepared.schedule.seconds
+        return weight.to_dense(self.precision) if faster else prepared
 
     def step(
         self,
         carry: Carry,
         z: Shaped[Array, "*batch gated"],
-        recurrence: Weight | Array | None = None,
+        recurrence: Prepared | Array | None = None,
         mask: Array | None = None,
     ) -> tuple[Carry, Array]:
         """One time step from projected inputs.
@@ -195,8 +196,8 @@ class RecurrentCell(nnx.RNNCellBase):
         if recurrence is None:
             recurrence = self.recurrence(h.size // max(h.shape[-1], 1), 1)
         with jax.named_scope("hidden_to_hidden"):
-            if isinstance(recurrence, Weight):
-                u = apply(recurrence, h, precision=self.precision)
+            if isinstance(recurrence, Prepared):
+                u = recurrence(h, precision=self.precision)
             else:
                 u = jnp.matmul(h, recurrence, precision=self.precision)
         return self.update(carry, z, self._normed("recurrent", u))

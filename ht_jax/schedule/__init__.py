@@ -3,7 +3,7 @@
 import functools
 
 from ht_jax.schedule.cost import Device, device, price, tiled
-from ht_jax.schedule.lower import merge, run
+from ht_jax.schedule.lower import merge, run, run_merged
 from ht_jax.schedule.reading import Arithmetic, Reading
 from ht_jax.schedule.schedule import Mode, Problem, Schedule, Step
 from ht_jax.schedule.search import candidates
@@ -27,6 +27,7 @@ __all__ = [
     "remember",
     "remembered",
     "run",
+    "run_merged",
     "tuned",
 ]
 

@@ -24,10 +24,11 @@ class Device:
         flops: rate of a large float32 matrix product, flops per second.
         bandwidth: memory traffic, bytes per second.
         inner_half: inner size at which a product runs at half its rate.
+        left_half: size of the left operand at which a product runs at half its rate.
         cols_full: number of columns from which on it runs at its full rate.
         sum_rate: share of its rate at which a product that sums over the rows runs.
         overhead: seconds per contraction.
-        cache_bytes: largest intermediate that is worth making at once.
+        cache_bytes: what two successive products share without going to memory.
         keep_bytes: largest sum of intermediates that is worth keeping for the backward pass.
         byte_speed: how much faster products of bfloat16 numbers are.
     """
@@ -35,6 +36,7 @@ class Device:
     flops: float
     bandwidth: float
     inner_half: int
+    left_half: int
     cols_full: int
     sum_rate: float
     overhead: float
@@ -45,12 +47,14 @@ class Device:
 
 # Orders of magnitude of one recent device of each kind: only their ratios decide.
 DEVICES = {
-    "cpu": Device(400e9, 30e9, 12, 64, 0.7, 1e-5, 4 * 2**20, 32 * 2**20, 2.0),
-    "gpu": Device(20e12, 1e12, 32, 64, 1.0, 5e-6, math.inf, math.inf, 4.0),
-    "tpu": Device(50e12, 8e11, 128, 128, 1.0, 2e-6, math.inf, math.inf, 2.0),
+    "cpu": Device(400e9, 30e9, 12, 12_000, 64, 0.7, 3e-6, 2 * 2**20, 32 * 2**20, 2.0),
+    "gpu": Device(20e12, 1e12, 32, 100_000, 64, 1.0, 5e-6, math.inf, math.inf, 4.0),
+    "tpu": Device(50e12, 8e11, 128, 100_000, 128, 1.0, 2e-6, math.inf, math.inf, 2.0),
 }
 
 
+SMALL = 1024  # below, a product costs little but its overhead
+CACHE_SPEED = 4.0  # how much faster what lies in the cache is read
 PARTS = {"": 0, "float": 0, "split": 2, "bfloat16": 1}  # of the cores in the first product
 
 
@@ -62,15 +66,22 @@ def device(kind: str) -> Device:
 def product_seconds(dev: Device, groups, rows, inner, cols, itemsize: int):
     """Seconds of `groups` products (rows, inner) @ (inner, cols); scalars or NumPy arrays."""
     few = np.minimum(1.0, (cols + 6) / (dev.cols_full + 6))
-    rate = dev.flops * inner / (inner + dev.inner_half) * few * (4 / itemsize)
-    traffic = groups * (rows * inner + inner * cols + rows * cols) * itemsize
-    busy = np.maximum(2.0 * groups * rows * inner * cols / rate, traffic / dev.bandwidth)
-    return busy + dev.overhead
+    left = np.maximum(rows * inner, SMALL)  # with a small left operand the right one is not reused
+    few = few * inner / (inner + dev.inner_half) * left / (left + dev.left_half)
+    touched = groups * (rows * inner + inner * cols + rows * cols)
+    busy = 2.0 * groups * rows * inner * cols / (dev.flops * few * (4 / itemsize))
+    return np.maximum(busy, moving_seconds(dev, touched, itemsize)) + dev.overhead
 
 
 def layout_seconds(dev: Device, size, itemsize: int):
     """Seconds to lay an array of `size` numbers out anew."""
-    return 2.0 * size * itemsize / dev.bandwidth
+    return moving_seconds(dev, 2.0 * size, itemsize)
+
+
+def moving_seconds(dev: Device, size, itemsize: int):
+    """Seconds to read or write `size` numbers, from the cache if they fit."""
+    cached = np.minimum(size * itemsize, dev.cache_bytes)
+    return (size * itemsize - (1 - 1 / CACHE_SPEED) * cached) / dev.bandwidth
 
 
 def price(schedule: Schedule, dev: Device) -> Schedule:

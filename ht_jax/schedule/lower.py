@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,10 +31,7 @@ def run(
     schedule: Schedule,
     cores: Mapping[str, Array],
     x: Shaped[Array, "rows columns"],
-    *,
-    pad: tuple[int, int] = (0, 0),
-    reading: Reading | None = None,
-    precision: jax.lax.PrecisionLike = None,
+    **options: Any,
 ) -> Shaped[Array, "rows out_size"]:
     """Contracts `cores` with the rows of `x` as `schedule` says.
 
@@ -42,47 +40,66 @@ def run(
         cores: the arrays of the network, by name.
         x: the input, its columns the row-major input indices less the padding. Integers are
             converted tile by tile: no float copy of all rows is made, forward or backward.
+        options: as for `run_merged`.
+    """
+    merged = merge(schedule, cores, options.get("precision"))
+    return run_merged(schedule, merged, x, **options)
+
+
+def merge(
+    schedule: Schedule, cores: Mapping[str, Array], precision: jax.lax.PrecisionLike = None
+) -> dict[str, Array]:
+    """What the products with the input take: cores, and tensors that cores are multiplied into."""
+    arrays = dict(cores)
+    for step in schedule.merges:
+        left, right = ((arrays.pop(n), schedule.operands[n]) for n in (step.left, step.right))
+        with jax.named_scope(_scope(step)):
+            arrays[step.out] = _contract(step, left, right, precision)
+    return arrays
+
+
+def run_merged(
+    schedule: Schedule,
+    merged: Mapping[str, Array],
+    x: Shaped[Array, "rows columns"],
+    *,
+    pad: tuple[int, int] = (0, 0),
+    reading: Reading | None = None,
+    precision: jax.lax.PrecisionLike = None,
+) -> Shaped[Array, "rows out_size"]:
+    """Contracts what `merge` returned with the rows of `x`.
+
+    Args:
+        schedule, x: as for `run`.
+        merged: the arrays.
         pad: zero columns that stand before and behind those of `x`.
         reading: how integers are read; floats are taken as they are.
         precision: as in `jax.lax.dot_general`.
     """
-    operands = merge(schedule, cores, precision)
     contract = functools.partial(_contract, precision=precision)
     if not jnp.issubdtype(x.dtype, jnp.integer):
-        stream = functools.partial(_stream, schedule, operands, pad, contract, contract)
+        stream = functools.partial(_stream, schedule, merged, pad, contract, contract)
         return _by_tiles(schedule, stream, x)
-    return _run_integers(schedule, operands, x, pad, reading or Reading(), contract)
+    return _run_integers(schedule, merged, x, pad, reading or Reading(), contract)
 
 
-def _run_integers(schedule, operands, x, pad, reading: Reading, contract) -> Array:
+def _run_integers(schedule, merged, x, pad, reading: Reading, contract) -> Array:
     first = schedule.products[0].right
-    array, indices = operands[first]
-    operands = {**operands, first: (array * jnp.asarray(reading.scale, array.dtype), indices)}
+    array = merged[first]
+    merged = {**merged, first: array * jnp.asarray(reading.scale, array.dtype)}
     load, start = reading.of(x.dtype, array.dtype), contract
     if load.arithmetic != "float":
         start = functools.partial(_contract_exactly, arithmetic=load.arithmetic)
-    stream = functools.partial(_stream, schedule, operands, pad)
+    stream = functools.partial(_stream, schedule, merged, pad)
     y = _by_tiles(schedule, lambda rows: stream(start, contract, load(rows)), x)
     if load.rest:
         y = y + stream(contract, contract, jnp.full((1, x.shape[1]), load.rest, array.dtype))
     return y
 
 
-def merge(
-    schedule: Schedule, cores: Mapping[str, Array], precision: jax.lax.PrecisionLike = None
-) -> dict[str, Operand]:
-    """What the products with the input take: cores, and tensors that cores are multiplied into."""
-    operands = {name: (cores[name], indices) for name, indices in schedule.network.cores}
-    for step in schedule.merges:
-        left, right = operands.pop(step.left), operands.pop(step.right)
-        with jax.named_scope(_scope(step)):
-            operands[step.out] = _contract(step, left, right, precision), step.indices
-    return operands
-
-
 def _stream(
     schedule: Schedule,
-    operands: Mapping[str, Operand],
+    merged: Mapping[str, Array],
     pad: tuple[int, int],
     start: Contract,
     contract: Contract,
@@ -94,7 +111,8 @@ def _stream(
     running: Operand = x.reshape(shape), (BATCH, *net.inputs)
     for n, step in enumerate(schedule.products):
         with jax.named_scope(_scope(step)):
-            y = (contract if n else start)(step, running, operands[step.right])
+            right = merged[step.right], schedule.operands[step.right]
+            y = (contract if n else start)(step, running, right)
             running = checkpoint_name(y, PRODUCT), step.indices
     y = _transpose(*running, (BATCH, *net.outputs))
     return y.reshape(x.shape[0], net.out_size)
