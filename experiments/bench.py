@@ -18,8 +18,8 @@ import numpy as np
 from flax import nnx
 
 import ht_jax as ht
-from ht_jax.train import command
 from ht_jax.files import write_json
+from ht_jax.train import command
 from ht_jax.train.report import versions
 
 PIXELS, HIDDEN, FRAMES = 57_600, 256, 6

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ht_jax import tensor as htt
-from ht_jax.train import command
 from ht_jax.files import write_json
+from ht_jax.train import command
 from ht_jax.train.report import versions
 
 

@@ -9,7 +9,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ht_jax"
 # From the top: a file imports only rooms that stand before its own, or its own.
-TOP = ("files", "tree", "network", "schedule", "tensor", "formats", "nn", "models", "summary", "suggest")
+TOP = (
+    "files",
+    "tree",
+    "network",
+    "schedule",
+    "tensor",
+    "formats",
+    "nn",
+    "models",
+    "summary",
+    "suggest",
+)
 ROOMS = (*TOP, "plot", "cite", "surgery", "compression", "export", "data", "train")
 
 

@@ -3,6 +3,7 @@
 from ht_jax.nn.cells import GRUCell, LSTMCell, RecurrentCell, SimpleCell
 from ht_jax.nn.cnn import SmallCNN
 from ht_jax.nn.embed import TensorEmbed
+from ht_jax.nn.frozen import freeze
 from ht_jax.nn.gates import GATE_ORDER, reorder_gates
 from ht_jax.nn.linear import TensorDense
 from ht_jax.nn.named import (
@@ -43,5 +44,6 @@ __all__ = [
     "TTLSTMCell",
     "TensorDense",
     "TensorEmbed",
+    "freeze",
     "reorder_gates",
 ]

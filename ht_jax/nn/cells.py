@@ -15,8 +15,8 @@ from flax import nnx
 from jaxtyping import Array, Shaped
 
 from ht_jax.formats import Dense, Format, Prepared, Weight, apply
-from ht_jax.schedule import Reading
 from ht_jax.nn.linear import TensorDense, promote
+from ht_jax.schedule import Reading
 
 Carry = Any
 
@@ -82,6 +82,7 @@ class RecurrentCell(nnx.RNNCellBase):
             self.input = TensorDense(fmt, **options)
             fmt = self._gated("recurrent", recurrent, hidden_features)
             self.recurrent = TensorDense(fmt, use_bias=False, **options)
+        self.frozen = nnx.data(None)
         self.dropout = nnx.Dropout(recurrent_dropout)
         self.norms = nnx.data(None)
         if layer_norm:
@@ -140,6 +141,8 @@ class RecurrentCell(nnx.RNNCellBase):
             x: inputs of any floating dtype, or integers (uint8 frames).
             reading: the normalisation of integer inputs; by default they are taken as they are.
         """
+        if self.frozen is not None:
+            return self._normed("input", self.frozen.project(x, reading)) + self.frozen.bias
         weight, bias = self.input_weight(), self.bias[...]
         with jax.named_scope("input_to_hidden"):
             if jnp.issubdtype(x.dtype, jnp.integer):
@@ -162,6 +165,8 @@ class RecurrentCell(nnx.RNNCellBase):
         Either its cores, multiplied as far as they can be without a hidden state, or the dense
         matrix: whatever the cost model finds faster for a carry of `batch` rows.
         """
+        if self.frozen is not None:
+            return self.frozen.recurrent
         (weight,) = promote((self.recurrent_weight(),), self.dtype)
         fmt, dtype = weight.format, jax.tree.leaves(weight)[0].dtype
         prepared = weight.prepare(batch, mode="train")

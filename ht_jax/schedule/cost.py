@@ -193,36 +193,33 @@ def tiled(schedule: Schedule, dev: Device) -> Schedule:
 
 
 def peak_bytes(schedule: Schedule) -> float:
-    """Largest sum of live intermediates; in training all of them live until the end.
+    """Largest sum of live intermediate arrays.
 
     A tile counts its slice of the input, converted if that is of integers; beside it lives what
     is kept of the other tiles.
     """
     itemsize = np.dtype(schedule.dtype).itemsize
-    size = {step.out: schedule.volume(step.indices) for step in schedule.steps}
-    share = (schedule.tile or schedule.batch) / schedule.batch
-    running = {step.out for step in schedule.products}
-    size = {name: n * (share if name in running else 1) for name, n in size.items()}
-    peak = _peak(schedule, size) * itemsize
-    if schedule.tile or schedule.reading:
-        read = schedule.network.in_size * schedule.batch * share
-        peak += read * (itemsize + bool(schedule.reading))
+    tile = schedule.tile or schedule.batch
+    made = [schedule.volume(s.indices) * tile / schedule.batch for s in schedule.products]
+    peak = _peak_training(made) if schedule.mode == "train" else _peak_forward(made)
+    kept = 0.0
     if schedule.tile:
-        last = size[schedule.products[-1].out]
-        kept = sum(size[name] for name in running) if schedule.mode == "train" else last
-        peak += (last if schedule.remat else kept) * (1 / share - 1) * itemsize
-    return float(peak)
+        kept = made[-1] if schedule.remat or schedule.mode == "infer" else sum(made)
+    peak += kept * (schedule.batch / tile - 1)
+    read = schedule.network.in_size * tile if schedule.tile or schedule.reading else 0
+    converted = 2 if PARTS[schedule.reading] else itemsize
+    return float(peak * itemsize + read * (converted + bool(schedule.reading)))
 
 
-def _peak(schedule: Schedule, size: dict[str, float]) -> float:
-    if schedule.mode == "train":
-        return sum(size.values()) + max(size.values(), default=0.0)
-    live = peak = 0.0
-    for step in schedule.steps:
-        live += size[step.out]
-        peak = max(peak, live)
-        live -= size.get(step.left, 0) + size.get(step.right, 0)
-    return peak
+def _peak_forward(made: list[float]) -> float:
+    """Each product lives until the next one is made."""
+    return max(a + b for a, b in zip([0.0, *made], made))
+
+
+def _peak_training(made: list[float]) -> float:
+    """All products up to one are kept beside its gradient; the output's gradient is laid out."""
+    peaks = [sum(made[: k + 1]) + made[k] for k in range(len(made))]
+    return max([*peaks, peaks[-1] + made[-1]])
 
 
 __all__ = ["DEVICES", "Device", "device", "peak_bytes", "price", "tiled"]

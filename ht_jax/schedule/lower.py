@@ -20,7 +20,7 @@ from jaxtyping import Array, Shaped
 
 from ht_jax.network import Indices
 from ht_jax.schedule.reading import Arithmetic, Reading, exact_product
-from ht_jax.schedule.schedule import BATCH, INPUT, Product, Schedule, Step
+from ht_jax.schedule.schedule import BATCH, Product, Schedule, Step
 
 Operand = tuple[Array, Indices]
 Contract = Callable[[Step, Operand, Operand], Array]
@@ -136,9 +136,7 @@ def _by_tiles(schedule: Schedule, project, x: Shaped[Array, "rows columns"]) -> 
     return jnp.concatenate([y, project(x[whole:])]) if whole < rows else y
 
 
-def _contract_exactly(
-    step: Step, left: Operand, right: Operand, arithmetic: Arithmetic
-) -> Array:
+def _contract_exactly(step: Step, left: Operand, right: Operand, arithmetic: Arithmetic) -> Array:
     """The product of whole numbers in bfloat16 with an operand of another dtype."""
     (x, x_indices), (v, v_indices) = left, right
     product = Product.of(x_indices, v_indices, step.indices)
@@ -180,4 +178,3 @@ def _transpose(a: Array, indices: Indices, wanted: Indices) -> Array:
 
 def _scope(step: Step) -> str:
     return f"{step.left}_{step.right}".replace("@", "")
-

@@ -100,25 +100,36 @@ def exact_product(
     """
     parts = _parts(v, arithmetic)
     y = _dot(x, jnp.concatenate(parts, axis=1))
-    return sum(jnp.split(y, len(parts), axis=1))
+    return sum(jnp.split(y, len(parts), axis=1)).astype(v.dtype)
 
 
-def _forward(x: Array, v: Array, arithmetic: Arithmetic):
-    return exact_product(x, v, arithmetic), x
-
-
-def _backward(arithmetic: Arithmetic, x: Array, g: Array):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def exact_transposed_product(
+    x: Num[Array, "rows inner"], g: Float[Array, "rows cols"], arithmetic: Arithmetic
+) -> Float[Array, "inner cols"]:
+    """`x.T @ g`: the transpose of `exact_product`, and transposed by it."""
     # XLA:CPU takes a bfloat16 product whose operand it has to transpose itself in float32, or
     # not at all: a small product with the identity transposes exactly, and the barriers keep
     # both transpositions out of the large product.
     barrier = jax.lax.optimization_barrier
-    turned = _dot(jnp.eye(g.shape[1], dtype=g.dtype), g, 1)
+    turned = _dot(jnp.eye(g.shape[1], dtype=jnp.float32), g.astype(jnp.float32), 1)
     parts = _parts(turned, arithmetic)
-    dv = barrier(_dot(barrier(jnp.concatenate(parts)), x))
-    return None, sum(jnp.split(dv, len(parts))).T
+    v = barrier(_dot(barrier(jnp.concatenate(parts)), x))
+    return sum(jnp.split(v, len(parts))).T.astype(g.dtype)
 
 
-exact_product.defvjp(_forward, _backward)
+def _rule(product, transposed):
+    def forward(x: Array, v: Array, arithmetic: Arithmetic):
+        return product(x, v, arithmetic), x
+
+    def backward(arithmetic: Arithmetic, x: Array, g: Array):
+        return None, transposed(x, g, arithmetic)
+
+    product.defvjp(forward, backward)
+
+
+_rule(exact_product, exact_transposed_product)
+_rule(exact_transposed_product, exact_product)
 
 
 def _parts(a: Array, arithmetic: Arithmetic) -> list[Array]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ht_jax.train.evaluation import Evaluation
 from ht_jax.files import write_atomic
+from ht_jax.train.evaluation import Evaluation
 from ht_jax.train.metrics import Record
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import Any
 
 import jax
 
+from ht_jax.files import write_json
 from ht_jax.train.check import check, check_disk
 from ht_jax.train.checkpoint import KEEP, Checkpoints
 from ht_jax.train.clock import Clock
 from ht_jax.train.config import TrainConfig, to_dict
 from ht_jax.train.curve import plot_curve
 from ht_jax.train.evaluation import Evaluation, evaluate
-from ht_jax.files import write_json
 from ht_jax.train.metrics import MetricsFile, read_metrics
 from ht_jax.train.optimizer import make_optimizer, make_penalty
 from ht_jax.train.parallel import Parallel, make_parallel

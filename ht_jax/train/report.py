@@ -16,10 +16,10 @@ from typing import Any
 import jax
 
 import ht_jax
+from ht_jax.files import write_json
 from ht_jax.train.clock import Clock
 from ht_jax.train.config import TrainConfig, to_dict
 from ht_jax.train.errors import UserError
-from ht_jax.files import write_json
 from ht_jax.train.task import Task
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint", "grain")

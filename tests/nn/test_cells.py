@@ -1,6 +1,5 @@
 """Cells in every format and place against the dense equations, written out in NumPy."""
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -12,7 +11,6 @@ import pytest
 from flax import nnx
 
 import ht_jax as ht
-from ht_jax import schedule as schedules
 from ht_jax.formats import squared_norm
 
 pytestmark = pytest.mark.filterwarnings("ignore::ht_jax.RankWarning")
