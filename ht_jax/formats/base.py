@@ -137,10 +137,8 @@ class Format(abc.ABC):
         Under `jax.export` with a symbolic batch, that of a single row.
         """
         rows = max(batch, 1) if isinstance(batch, int) else 1
-        kind = jax.default_backend()
-        return schedules.Problem(
-            self.network(), rows, jnp.dtype(dtype).name, mode, reading or "", kind
-        )
+        kind, dtype = jax.default_backend(), jnp.dtype(dtype).name
+        return schedules.Problem(self.network(), rows, dtype, mode, reading, kind)
 
     def plan(self, batch: int, **options: Any) -> schedules.Schedule:
         """The schedule that `apply` uses for `batch` rows; arguments as for `problem`."""

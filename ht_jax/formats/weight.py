@@ -59,7 +59,11 @@ class Weight:
         return Weight(cores, fmt)
 
     def prepare(
-        self, batch: int, *, mode: schedules.Mode = "infer", reading: str | None = None
+        self,
+        batch: int,
+        *,
+        mode: schedules.Mode = "infer",
+        reading: schedules.Arithmetic | None = None,
     ) -> Prepared:
         """The weight with its cores multiplied as far as they can be before an input is there.
 

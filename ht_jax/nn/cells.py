@@ -52,6 +52,7 @@ class RecurrentCell(nnx.RNNCellBase):
     input: TensorDense | None
     recurrent: TensorDense | None
     joint: TensorDense | None
+    frozen: Any  # what `ht_jax.nn.freeze` made of the cores
 
     def __init__(
         self,

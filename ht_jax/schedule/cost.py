@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -55,7 +54,7 @@ DEVICES = {
 
 SMALL = 1024  # below, a product costs little but its overhead
 CACHE_SPEED = 4.0  # how much faster what lies in the cache is read
-PARTS = {"": 0, "float": 0, "split": 2, "bfloat16": 1}  # of the cores in the first product
+PARTS = {None: 0, "float": 0, "split": 2, "bfloat16": 1}  # of the cores in the first product
 
 
 def device(kind: str) -> Device:
@@ -63,7 +62,7 @@ def device(kind: str) -> Device:
     return DEVICES.get(kind, DEVICES["gpu"])
 
 
-def product_seconds(dev: Device, groups, rows, inner, cols, itemsize: int):
+def product_seconds(dev: Device, groups, rows, inner, cols, itemsize: float):
     """Seconds of `groups` products (rows, inner) @ (inner, cols); scalars or NumPy arrays."""
     few = np.minimum(1.0, (cols + 6) / (dev.cols_full + 6))
     left = np.maximum(rows * inner, SMALL)  # with a small left operand the right one is not reused
@@ -73,12 +72,12 @@ def product_seconds(dev: Device, groups, rows, inner, cols, itemsize: int):
     return np.maximum(busy, moving_seconds(dev, touched, itemsize)) + dev.overhead
 
 
-def layout_seconds(dev: Device, size, itemsize: int):
+def layout_seconds(dev: Device, size, itemsize: float):
     """Seconds to lay an array of `size` numbers out anew."""
     return moving_seconds(dev, 2.0 * size, itemsize)
 
 
-def moving_seconds(dev: Device, size, itemsize: int):
+def moving_seconds(dev: Device, size, itemsize: float):
     """Seconds to read or write `size` numbers, from the cache if they fit."""
     cached = np.minimum(size * itemsize, dev.cache_bytes)
     return (size * itemsize - (1 - 1 / CACHE_SPEED) * cached) / dev.bandwidth
@@ -143,20 +142,18 @@ class _Counts:
         return float((self.groups * touched + 2 * self.laid_out) * self.itemsize)
 
     def forward_seconds(self, dev: Device) -> float:
-        product = self._product_seconds(product_seconds, dev)
+        product = product_seconds(dev, *self._sizes(dev))
         return float(product + layout_seconds(dev, self.laid_out, self.itemsize))
 
     def backward_seconds(self, dev: Device, left: bool) -> float:
         """Seconds of the gradients of the right operand and, if it has one, of the left."""
-        return self._product_seconds(
-            lambda dev, *sizes: backward_seconds(dev, *sizes, left, self.laid_out), dev
-        )
+        return float(backward_seconds(dev, *self._sizes(dev), left, self.laid_out))
 
-    def _product_seconds(self, seconds: Callable, dev: Device) -> float:
-        cols, itemsize = self.cols, self.itemsize
+    def _sizes(self, dev: Device) -> tuple[int, int, int, int, float]:
+        cols, itemsize = self.cols, float(self.itemsize)
         if self.parts:
             cols, itemsize = self.parts * cols, 4 / dev.byte_speed
-        return float(seconds(dev, self.groups, self.rows, self.inner, cols, itemsize))
+        return self.groups, self.rows, self.inner, cols, itemsize
 
 
 def backward_seconds(dev, groups, rows, inner, cols, itemsize, left, laid_out):

@@ -83,7 +83,7 @@ def run_merged(
     return _run_integers(schedule, merged, x, pad, reading or Reading(), contract)
 
 
-def _run_integers(schedule, merged, x, pad, reading: Reading, contract) -> Array:
+def _run_integers(schedule, merged, x: Array, pad, reading: Reading, contract) -> Array:
     first = schedule.products[0].right
     array = merged[first]
     merged = {**merged, first: array * jnp.asarray(reading.scale, array.dtype)}
@@ -145,9 +145,9 @@ def _contract_exactly(step: Step, left: Operand, right: Operand, arithmetic: Ari
     a = _transpose(x, x_indices, product.rows + product.inner)
     b = _transpose(v, v_indices, product.inner + product.cols)
     inner = math.prod(b.shape[: len(product.inner)])
-    y = exact_product(a.reshape(-1, inner), b.reshape(inner, -1), arithmetic)
+    y: Array = exact_product(a.reshape(-1, inner), b.reshape(inner, -1), arithmetic)  # pyright: ignore
     shape = (*a.shape[: len(product.rows)], *b.shape[len(product.inner) :])
-    return _transpose(y.astype(v.dtype).reshape(shape), product.indices, step.indices)
+    return _transpose(y.reshape(shape), product.indices, step.indices)
 
 
 def _contract(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ht_jax.network import Indices, TensorNetwork
+from ht_jax.schedule.reading import Arithmetic
 
 # Names that begin with @ are the schedule's own: no core or index of a network has one.
 INPUT = "@x"  # operand name of the input; its slowest index is BATCH
@@ -30,7 +31,7 @@ class Problem:
         batch: rows of input.
         dtype: name of the dtype of the cores, such as "float32".
         mode: "train" weighs forward and backward together, "infer" the forward pass alone.
-        reading: arithmetic in which integer inputs are read; "" for inputs that are floats.
+        reading: arithmetic in which integer inputs are read; None for inputs that are floats.
         device: kind of device: "cpu", "gpu" or "tpu".
     """
 
@@ -38,7 +39,7 @@ class Problem:
     batch: int
     dtype: str = "float32"
     mode: Mode = "train"
-    reading: str = ""
+    reading: Arithmetic | None = None
     device: str = "cpu"
 
     def schedule(self, steps: Sequence[Step], found_by: str) -> Schedule:
@@ -115,7 +116,7 @@ class Schedule:
         mode: "train" (forward and backward weighed together) or "infer" (forward alone).
         steps: the contractions. The last one leaves (batch, *network.outputs) in some order.
             Of a step that involves the input, that operand stands left.
-        reading: arithmetic in which integer inputs are read; "" where the inputs are floats.
+        reading: arithmetic in which integer inputs are read; None where the inputs are floats.
         tile: rows that are contracted at a time; 0 for all at once.
         remat: whether the backward pass of a tiled run contracts again what it needs, in place
             of keeping it.
@@ -134,7 +135,7 @@ class Schedule:
     mode: Mode
     steps: tuple[Step, ...]
     found_by: str = "given"
-    reading: str = ""
+    reading: Arithmetic | None = None
     tile: int = 0
     remat: bool = False
     flops: float = 0.0
@@ -237,9 +238,9 @@ class Schedule:
         """
         head = (
             f"{self.network.in_size} -> {self.network.out_size}, {self.batch} rows, {self.dtype}, "
-            f"{self.mode}{self._tiling()}: {self.flops:.3g} flops forward, {self.backward_flops:.3g} backward, "
-            f"peak {self.peak_bytes / 1e6:.3g} MB, modelled {self.seconds * 1e3:.3g} ms "
-            f"(found by {self.found_by})"
+            f"{self.mode}{self._tiling()}: {self.flops:.3g} flops forward, "
+            f"{self.backward_flops:.3g} backward, peak {self.peak_bytes / 1e6:.3g} MB, "
+            f"modelled {self.seconds * 1e3:.3g} ms (found by {self.found_by})"
         )
         names = [f"{_shown(step.left)} * {_shown(step.right)}" for step in self.steps]
         width = max([len(name) for name in names], default=0)

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ht_jax.files import write_atomic
 from ht_jax.schedule.cost import device, price
@@ -63,7 +64,7 @@ def tuned(
     Raises:
         RuntimeError: within a trace.
     """
-    if isinstance(jnp.zeros(()), jax.core.Tracer):
+    if isinstance(jnp.zeros(()), Tracer):
         raise RuntimeError("schedules are measured outside of jit and grad: call plan before them")
     text = ""
     if jax.process_index() == 0:
@@ -127,7 +128,7 @@ def _call(problem: Problem, schedule: Schedule) -> Callable[[], Any]:
         x = jnp.asarray(rng.integers(0, 256, shape, np.uint8))
     else:
         x = jnp.asarray(rng.normal(size=shape), dtype)
-    reading = Reading(arithmetic=problem.reading) if problem.reading else None
+    reading = Reading(arithmetic=problem.reading or "float")
 
     def infer(cores: Any, x: Any) -> Any:
         return run(schedule, cores, x, reading=reading)
