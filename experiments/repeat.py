@@ -16,8 +16,8 @@ from queue_of_runs import Run, at, work
 from train import parse
 
 from ht_jax.data.video.protocols import PROTOCOLS
+from ht_jax.files import write_json
 from ht_jax.train import TrainConfig, UserError, command
-from ht_jax.train.files import write_json
 
 
 def runs_of(config: TrainConfig, seeds: int, folds: int) -> list[Run]:
