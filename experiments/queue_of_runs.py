@@ -1,7 +1,4 @@
-"""A queue of training runs: each in its own folder, finished ones kept, broken ones resumed.
-
-The hours that are left are estimated from measured steps and said first.
-"""
+"""A queue of training runs: each in its own folder, finished ones kept, broken ones resumed."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -27,17 +24,6 @@ class Run:
     def summary(self) -> Summary | None:
         """What the run reported, if it is finished."""
         return read_summary(self.config.workdir / "summary.json")
-
-
-def hours_left(runs: Sequence[Run], seconds_per_step: dict[str, float]) -> float:
-    """The hours that the unfinished runs will take, evaluation included in the measured steps.
-
-    Args:
-        runs: of the queue.
-        seconds_per_step: of each system.
-    """
-    left = [run for run in runs if run.summary is None]
-    return sum(run.config.steps * seconds_per_step[run.system] for run in left) / 3600
 
 
 def work(runs: Sequence[Run]) -> None:

@@ -1,103 +1,99 @@
-"""Tables and pictures of what was measured: `python experiments/report.py [--picture FILE]`.
+"""Tables and pictures of what was measured: `python experiments/report.py [--pictures DIR]`.
 
-Reads the summaries of runs (train_*.json) and the benchmarks (bench_*.json) in results/ and writes
-nothing that is not in them.
+Reads the JSON files in results/ and writes nothing that is not in them: single runs (train_*.json),
+repeated ones (repeat_*.json), benchmarks (bench_*.json), the study (study.json). With --runs it
+draws learning curves, confusion matrices and sample clips of finished runs, from their folders.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from ht_jax.train import UserError, command
+import pictures
+import results_tables
+
+from ht_jax.train import command
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = {"fdht_lstm": "FDHT-LSTM", "ht_lstm": "HT-LSTM", "lstm": "LSTM"}
-COLOURS = {"FDHT-LSTM": "#009E73", "HT-LSTM": "#0072B2", "LSTM": "#999999"}
 
 
-def report(results: Path = RESULTS, /, *, picture: Path | None = None, debug: bool = False) -> None:
-    """Prints the measured results as Markdown, and draws them.
+def report(
+    results: Path = RESULTS,
+    /,
+    *,
+    form: Literal["rich", "markdown", "latex"] = "markdown",
+    pictures_dir: Path | None = None,
+    runs: tuple[Path, ...] = (),
+    debug: bool = False,
+) -> None:
+    """Prints the measured results, and draws them.
 
     Args:
         results: Folder with the JSON files.
-        picture: PNG or SVG to draw.
+        form: For the terminal, the README, or a paper.
+        pictures_dir: Folder for the pictures; none are drawn unless given.
+        runs: Folders of finished runs, to be drawn too.
         debug: Show the traceback of an error.
     """
     del debug  # read before the command line is parsed
-    runs, bench = _runs(results), _read(results / "bench_layer.json")
-    print("\n".join([*_runs_table(runs), "", *_bench_table(bench)]))
-    if picture is not None:
-        _draw(runs, bench, picture)
+    singles = results_tables.read_runs(results)
+    bench = results_tables.read(results / "bench_layer.json")
+    repeats = results_tables.read_repeats(results)
+    study = results / "study.json"
+    found = [results_tables.runs_table(singles), results_tables.bench_table(bench)]
+    found += [results_tables.repeats_table(repeats)] if repeats else []
+    found += results_tables.study_tables(results_tables.read(study)) if study.exists() else []
+    for table in (*found, results_tables.published_table(repeats)):
+        table.print(form)
+    if pictures_dir is not None:
+        pictures_dir.mkdir(parents=True, exist_ok=True)
+        pictures.overview(singles, bench, pictures_dir / "overview.png")
+        if study.exists():
+            pictures.study(results_tables.read(study), pictures_dir / "study.png")
+        draw_runs(runs, pictures_dir)
 
 
-def _runs(results: Path) -> dict[str, dict[str, Any]]:
-    runs = {name: _read(results / f"train_{key}.json") for key, name in NAMES.items()}
-    return dict(sorted(runs.items(), key=lambda pair: pair[1]["matrix_params"]))
+def draw_runs(workdirs: Sequence[Path], folder: Path) -> None:
+    """Draws curves, confusion matrices and sample clips of finished runs.
+
+    Args:
+        workdirs: of the runs.
+        folder: for the pictures.
+    """
+    if workdirs:
+        pictures.curves(workdirs, folder / "curves.png")
+    for workdir in workdirs:
+        draw_run(workdir, folder)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): measure it first") from error
+def draw_run(workdir: Path, folder: Path, clips: int = 6) -> None:
+    """Draws the confusion matrix, and clips of the test split with what the model takes them for.
 
+    Args:
+        workdir: of the run.
+        folder: for the pictures.
+        clips: how many.
+    """
+    import jax
+    import numpy as np
 
-def _runs_table(runs: dict[str, dict[str, Any]]) -> list[str]:
-    lines = [
-        "| system | numbers in the compressed matrices | compression | test accuracy | training |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for name, run in runs.items():
-        numbers = f"{run['matrix_params']:,} | {run['compression_ratio']:,.0f}x"
-        time = f"{run['steps']} steps in {run['seconds'] + run['compile_seconds']:.0f} s"
-        lines.append(f"| {name} | {numbers} | {run['test_accuracy']:.1%} | {time} |")
-    return lines
+    from ht_jax.train import evaluate_run, load_run
+    from ht_jax.train.curve import plot_confusion
+    from ht_jax.train.step import split_model
 
-
-def _bench_table(bench: dict[str, Any]) -> list[str]:
-    lines = ["| one training step | numbers | ms | times faster (range) |", "|---|---:|---:|---:|"]
-    for row in bench["rows"]:
-        low, high = row["times_faster_range"]
-        ratio = f"{row['times_faster']:.1f} ({low:.1f} to {high:.1f})"
-        lines.append(f"| {row['system']} | {row['params']:,} | {row['ms']:.1f} | {ratio} |")
-    return lines
-
-
-def _draw(runs: dict[str, dict[str, Any]], bench: dict[str, Any], path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    accuracy, step = figure.subplots(1, 2)
-    names = [f"{name}\n{run['matrix_params']:,} numbers" for name, run in runs.items()]
-    shares = [100 * run["test_accuracy"] for run in runs.values()]
-    notes = [
-        f"{share:.1f} % after {run['seconds'] + run['compile_seconds']:.0f} s"
-        for share, run in zip(shares, runs.values())
-    ]
-    _bars(accuracy, names, shares, notes, list(runs))
-    accuracy.set(xlim=(0, 175), xticks=range(0, 101, 25), xlabel="test accuracy, %")
-    rows = bench["rows"]
-    systems = [row["system"] for row in rows]
-    labels = [system.replace(", ", ",\n") for system in systems]
-    _bars(step, labels, [r["ms"] for r in rows], [f"{r['ms']:.0f} ms" for r in rows], systems)
-    step.set(xlabel="one training step, 16 clips of 6 frames, ms")
-    step.margins(x=0.25)
-    figure.savefig(path, dpi=160)
-
-
-def _bars(ax: Any, labels: list[str], values: list[float], notes: list[str], systems: list[str]):
-    """Horizontal bars, the first on top, each with a note at its end."""
-    colours = [next((c for n, c in COLOURS.items() if n in s), "#999999") for s in systems]
-    ax.barh(labels, values, color=colours)
-    for n, (value, note) in enumerate(zip(values, notes)):
-        place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(note, (value, n), **place)
-    ax.invert_yaxis()
-    ax.grid(alpha=0.3, axis="x")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    _, task = load_run(workdir)
+    result = evaluate_run(workdir, ["test"], task)["test"]
+    plot_confusion(folder / f"confusion_{workdir.name}.png", result, workdir.name)
+    if len(task.clip_shape) != 4:
+        return  # features and sequences are no pictures
+    batch = next(iter(task.eval_batches("test")))
+    apply, params = split_model(task.model)
+    found = np.argmax(jax.jit(apply)(params, batch["frames"][:clips]), axis=-1)
+    labels, names = batch["label"][:clips], task.class_names
+    texts = [f"{names[label]}: taken for {names[guess]}" for label, guess in zip(labels, found)]
+    path = folder / f"samples_{workdir.name}.png"
+    pictures.samples(batch["frames"][:clips], texts, list(labels == found), path)
 
 
 def main(args: Sequence[str]) -> int:

@@ -124,6 +124,16 @@ OTHERS = (  # accuracies of other work that the papers print beside theirs
     ("Carreira and Zisserman 2017", "HMDB51", 49.8, "RGB"),
 )
 
+
+def key(name: str) -> str:
+    """A system's name as presets and result files spell it.
+
+    >>> key("CNN + HT-LSTM")
+    'cnn_ht_lstm'
+    """
+    return name.lower().replace("cnn + ", "cnn_").replace("-", "_")
+
+
 # ---------------------------------------------------------------- rows
 
 

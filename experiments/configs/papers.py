@@ -75,7 +75,7 @@ def preset(system: tables.System, dataset: str) -> tuple[str, str, TrainConfig]:
     recipe = _recipe(system, dataset, epoch)
     steps, cnn = recipe.epochs * epoch, "CNN" in system.name or system.size == (2048, 2048)
     data = DataConfig(name, protocol=recipe.protocol or protocol, cnn=CNN if cnn else None)
-    key = _key(system.name, dataset)
+    key = f"{dataset.lower()}_{tables.key(system.name)}"
     config = TrainConfig(
         model=_model(system, recipe, cnn),
         data=dataclasses.replace(data, num_frames=6),
@@ -110,11 +110,6 @@ def _model(system: tables.System, recipe: Recipe, cnn: bool) -> ModelConfig:
         recurrent_dropout=recipe.recurrent_dropout,
         **formats,
     )
-
-
-def _key(name: str, dataset: str) -> str:
-    system = name.lower().replace("cnn + ", "cnn_").replace("-", "_")
-    return f"{dataset.lower()}_{system}"
 
 
 def _about(system: tables.System, dataset: str) -> str:

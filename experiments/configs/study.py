@@ -1,0 +1,127 @@
+"""The systems of the accuracy study: every format at its published size and at equal budgets.
+
+All read Moving Fashion-MNIST at the papers' frame size, 80 classes (item x direction), and differ
+in the matrices of the cell and in the learning rate, which is tuned alike for each family.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import tables
+
+import ht_jax as ht
+from ht_jax.train import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+BUDGETS = (250, 810, 1250, 3400)
+RATES = {"dense": (1e-4, 3e-4, 1e-3), "compressed": (3e-3, 1e-2, 3e-2)}
+FDHT_IN = (9, 10, 10, 9, 8)
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySystem:
+    """A system of the study.
+
+    Attributes:
+        name: unique.
+        family: systems of one family share their learning rate.
+        fmt: of the compressed matrix; None if dense.
+        place: which matrix that is.
+        cell: "lstm" or "gru".
+        budget: of numbers in that matrix; None at the published size.
+    """
+
+    name: str
+    family: str
+    fmt: ht.Format | None = None
+    place: str = "input"
+    cell: Any = "lstm"
+    budget: int | None = None
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates to choose from."""
+        return RATES["dense" if self.fmt is None else "compressed"]
+
+    @property
+    def matrix_params(self) -> int:
+        """Numbers in the matrix that the study counts, gates included; dense: input-to-hidden."""
+        if self.fmt is None:
+            return tables.PIXELS * tables.HIDDEN * (3 if self.cell == "gru" else 4)
+        return self.fmt.with_gates(4).num_params
+
+    def config(self, rate: float, steps: int, data_dir: Path | None) -> TrainConfig:
+        """The configuration of a run, its seed and folder still to be set."""
+        formats: dict[str, Any] = {} if self.fmt is None else {self.place: repr(self.fmt)}
+        return TrainConfig(
+            model=ModelConfig(cell=self.cell, hidden=tables.HIDDEN, **formats),
+            data=DataConfig("moving_fashion_mnist", data_dir, label="both", num_frames=6),
+            optimizer=OptimizerConfig(rate),
+            steps=steps,
+            eval_every=max(steps // 4, 1),
+            checkpoint_every=max(steps // 8, 1),
+        )
+
+
+def _ht(leaf_rank: int, rank: int, in_modes: tuple[int, ...] = tables.HT_IN) -> ht.Format:
+    return ht.HT(in_modes, tables.HT_OUT, leaf_rank=leaf_rank, rank=rank)
+
+
+def _tt(*ranks: int) -> ht.Format:
+    return ht.TT(tables.UCF, tables.FOURS, ranks)
+
+
+def _tr(*ranks: int) -> ht.Format:
+    return ht.TR(tables.TR_IN, tables.HT_OUT, rank=ranks)
+
+
+def _bt(rank: int, terms: int) -> ht.Format:
+    return ht.BT(tables.UCF, tables.FOURS, rank, terms)
+
+
+def _kcp(rank: int, terms: int) -> ht.Format:
+    return ht.KCP(tables.UCF, tables.FOURS, rank, terms)
+
+
+# family -> the format at its published size, then the largest with even ranks within each budget;
+# None where the published modes cannot go that low.
+FAMILIES: dict[str, tuple[ht.Format | None, ...]] = {
+    "HT": (_ht(4, 5), _ht(1, 1), _ht(3, 3), _ht(4, 5), _ht(8, 7)),
+    "FDHT": (
+        _ht(4, 5, FDHT_IN),
+        *(None, _ht(3, 1, FDHT_IN), _ht(4, 4, FDHT_IN), _ht(8, 7, FDHT_IN)),
+    ),
+    "TT": (_tt(4, 4, 4), None, _tt(2, 2, 1), _tt(3, 2, 1), _tt(4, 4, 4)),
+    "TR": (
+        ht.TR(tables.TR_IN, tables.HT_OUT, 5, 10),
+        _tr(2, 1, *[2] * 11),
+        _tr(4, 3, 3, 3, 3, 4, 4, 4, 4, 4, 3, 3, 3),
+        _tr(5, 4, 4, 4, 4, 5, 5, 5, 5, 4, 5, 4, 4),
+        _tr(8, 7, 7, 7, 7, 7, 8, 8, 8, 7, 8, 7, 7),
+    ),
+    "BT": (_bt(4, 2), None, _bt(2, 1), _bt(3, 1), _bt(4, 2)),
+    "KCP": (_kcp(2, 2), _kcp(2, 2), _kcp(5, 3), _kcp(11, 2), _kcp(16, 4)),
+}
+
+
+def systems() -> list[StudySystem]:
+    """All systems: the dense ones last, because they take longest."""
+    found = []
+    for budget, place in zip((None, *BUDGETS), range(1 + len(BUDGETS))):
+        for family, formats in FAMILIES.items():
+            fmt, name = formats[place], family if budget is None else f"{family}-{budget}"
+            if fmt is None or any(fmt == system.fmt for system in found):
+                continue
+            matrix = "joint" if family == "FDHT" else "input"
+            found.append(StudySystem(name, family, fmt, matrix, budget=budget))
+    return [*found, StudySystem("LSTM", "LSTM"), StudySystem("GRU", "GRU", cell="gru")]
+
+
+def cannot() -> list[str]:
+    """The families that cannot go as low as a budget, in words."""
+    return [
+        f"{family} cannot go down to {budget} numbers with its published modes"
+        for family, (_, *formats) in FAMILIES.items()
+        for budget, fmt in zip(BUDGETS, formats)
+        if fmt is None
+    ]

@@ -1,0 +1,163 @@
+"""The tables that `report.py` makes of results/: what was measured, beside what was published."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import stats
+import tables
+
+from ht_jax.train import UserError
+
+NAMES = {"fdht_lstm": "FDHT-LSTM", "ht_lstm": "HT-LSTM", "lstm": "LSTM"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: stands above, where the form has titles.
+        header: of the columns.
+        rows: of texts.
+        texts: how many columns, from the left, are texts and not numbers.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: int = 1
+
+    def markdown(self) -> str:
+        """As Markdown, numbers to the right."""
+        rule = "".join("---|" if n < self.texts else "---:|" for n in range(len(self.header)))
+        lines = [f"| {' | '.join(row)} |" for row in (self.header, *self.rows)]
+        return "\n".join([lines[0], f"|{rule}", *lines[1:]])
+
+    def print(self, form: str) -> None:
+        """Prints it as "markdown", "latex", or "rich" for the terminal."""
+        if form == "markdown":
+            print(f"{self.markdown()}\n")
+        else:
+            tables.emit(form, self.title, self.header, self.rows)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Reads a result.
+
+    Raises:
+        UserError: it is not there, or no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): measure it first") from error
+
+
+def read_runs(results: Path) -> dict[str, dict[str, Any]]:
+    """The single runs on Moving Digits, fewest numbers first."""
+    runs = {name: read(results / f"train_{key}.json") for key, name in NAMES.items()}
+    return dict(sorted(runs.items(), key=lambda pair: pair[1]["matrix_params"]))
+
+
+def read_repeats(results: Path) -> dict[str, dict[str, Any]]:
+    """The repeated runs, by preset."""
+    paths = sorted(results.glob("repeat_*.json"))
+    return {path.stem.removeprefix("repeat_"): read(path) for path in paths}
+
+
+def runs_table(runs: dict[str, dict[str, Any]]) -> Table:
+    """Of single runs."""
+    header = "system,numbers in the compressed matrices,compression,test accuracy,training"
+    rows = [
+        (
+            name,
+            f"{run['matrix_params']:,}",
+            f"{run['compression_ratio']:,.0f}x",
+            f"{run['test_accuracy']:.1%}",
+            f"{run['steps']} steps in {run['seconds'] + run['compile_seconds']:.0f} s",
+        )
+        for name, run in runs.items()
+    ]
+    return Table("Moving Digits, one seed", header.split(","), rows)
+
+
+def bench_table(bench: dict[str, Any]) -> Table:
+    """Of a benchmark."""
+    rows = []
+    for row in bench["rows"]:
+        low, high = row["times_faster_range"]
+        ratio = f"{row['times_faster']:.1f} ({low:.1f} to {high:.1f})"
+        rows.append((row["system"], f"{row['params']:,}", f"{row['ms']:.1f}", ratio))
+    header = ("one training step", "numbers", "ms", "times faster (range)")
+    return Table("Time of one training step", header, rows)
+
+
+def repeats_table(repeats: dict[str, dict[str, Any]]) -> Table:
+    """Of repeated runs, whatever their data."""
+    rows = []
+    for name, found in repeats.items():
+        run = found["runs"][0]
+        data, mean = run["config"]["data"]["name"], stats.Mean(**found["mean"])
+        numbers = (f"{run['params']:,}", f"{run['matrix_params']:,}", mean.percent())
+        rows.append((name, data, *numbers, str(len(found["runs"]))))
+    header = (
+        "preset",
+        "data",
+        "numbers in all",
+        "in the compressed matrices",
+        "test accuracy",
+        "runs",
+    )
+    return Table("Repeated runs, mean and 95 % interval", header, rows, texts=2)
+
+
+def published_table(repeats: dict[str, dict[str, Any]]) -> Table:
+    """The papers' rows, each beside what its preset reached here; other work follows."""
+    rows = []
+    for system in tables.SYSTEMS:
+        key = f"{system.dataset.lower()}_{tables.key(system.name)}"
+        reached = stats.Mean(**repeats[key]["mean"]).percent() if key in repeats else "-"
+        accuracy = "-" if system.accuracy is None else f"{system.accuracy:.1f} %"
+        params = "-" if system.params is None else f"{system.params:,}"
+        rows.append((system.name, system.dataset, params, accuracy, reached))
+    rows += [(name, data, "-", f"{accuracy} %", "-") for name, data, accuracy, _ in tables.OTHERS]
+    header = ("system", "data", "numbers", "published accuracy", "measured here")
+    return Table("Published and measured", header, rows, texts=2)
+
+
+def study_tables(study: dict[str, Any]) -> list[Table]:
+    """Of the accuracy study: the systems, and the comparisons fixed beforehand."""
+    rows = [
+        (
+            row["system"],
+            f"{row['matrix_params']:,}",
+            f"{row['params']:,}",
+            stats.Mean(**row["mean"]).percent(),
+            f"{row['learning_rate']:g}",
+            f"{row['seconds'] / 60:.1f}",
+        )
+        for row in sorted(study["systems"], key=lambda row: -row["mean"]["value"])
+    ]
+    header = [
+        "system",
+        "numbers in the matrix",
+        "in all",
+        "test accuracy",
+        "learning rate",
+        "minutes",
+    ]
+    compared = [
+        (
+            f"{row['first']} - {row['second']}",
+            f"{100 * row['difference']:+.1f} ± {100 * row['half_width']:.1f}",
+            f"{row['p_value']:.2g}",
+            f"{row['p_holm']:.2g}",
+        )
+        for row in study["comparisons"]
+    ]
+    pairs = ("difference", "points", "p, paired by seed", "p, Holm")
+    title = f"Moving Fashion-MNIST, 80 classes, {len(study['seeds'])} seeds, {study['steps']} steps"
+    return [Table(title, header, rows), Table("Comparisons fixed beforehand", pairs, compared)]

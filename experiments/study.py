@@ -1,0 +1,241 @@
+"""The accuracy study: `python experiments/study.py --data-dir DIR [--plan]`.
+
+First it states the hours that are left, from steps measured here. Then every family tries the same
+number of learning rates on validation clips, and every system trains with the chosen one and all
+seeds. The same command again carries on; --plan stops after the estimate.
+
+Fixed beforehand: accuracies are of the test split, measured once, after the last step; HT at 1,245
+numbers is compared with LSTM, TT, TR, BT and KCP at their published sizes, and with those of at
+most 1,250 numbers, by two-sided t-tests paired by seed, corrected by Holm, at the level 0.05.
+"""
+
+import dataclasses
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import stats
+from configs.study import StudySystem, cannot, systems
+from queue_of_runs import Run, at, work
+
+from ht_jax.train import UserError, command, train
+from ht_jax.train.files import write_json
+from ht_jax.train.report import versions
+
+TUNING_SEED = 100  # none of the seeds that are reported
+TIMED_STEPS = 12
+COMPARED = ("LSTM", "TT", "TR", "BT", "KCP", "TT-1250", "TR-1250", "BT-1250", "KCP-1250")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The accuracy study on Moving Fashion-MNIST."""
+
+    workdir: Path = Path("runs/study")
+    """Folder of all runs."""
+    data_dir: Path | None = None
+    """Folder of the prepared data; None is TFDS's own."""
+    steps: int = 3000
+    """Optimizer steps of a run, of 32 clips each."""
+    seeds: int = 5
+    """Runs of every system."""
+    only: tuple[str, ...] = ()
+    """Families to train, such as HT TT; all unless given."""
+    plan: bool = False
+    """State what would be run and how long it takes, and stop."""
+    json_file: Path | None = None
+    """Where to write the result, too."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+def tuning(options: Options, system: StudySystem) -> list[Run]:
+    """The runs that choose a family's learning rate."""
+    return [
+        Run(
+            system.family,
+            _config(options, system, rate, f"tune_{system.family}_{rate:g}", TUNING_SEED),
+        )
+        for rate in system.rates
+    ]
+
+
+def best_rate(runs: Sequence[Run]) -> float:
+    """The learning rate with the best validation accuracy; the lower one of two that tie."""
+    found = [(run.summary, run.config.optimizer.learning_rate) for run in runs]
+    return max(found, key=lambda pair: (pair[0].validation_accuracy, -pair[1]))[1]
+
+
+def measured(options: Options, system: StudySystem, rate: float) -> list[Run]:
+    """The runs of a system that are reported."""
+    return [
+        Run(system.name, _config(options, system, rate, system.name, seed))
+        for seed in range(options.seeds)
+    ]
+
+
+def _config(options: Options, system: StudySystem, rate: float, name: str, seed: int) -> Any:
+    config = system.config(rate, options.steps, options.data_dir)
+    return at(config, options.workdir, name.replace("-", "_"), seed, None)
+
+
+def costs(options: Options, families: Sequence[StudySystem]) -> dict[str, dict[str, float]]:
+    """Seconds of a step, and of what a run costs besides, by family; measured once and kept."""
+    path = options.workdir / "costs.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    for system in families:
+        if system.family not in known:
+            print(f"timing {system.family}", flush=True)
+            known[system.family] = _time(options, system)
+            write_json(path, known)
+    return known
+
+
+def _time(options: Options, system: StudySystem) -> dict[str, float]:
+    config = system.config(system.rates[0], TIMED_STEPS, options.data_dir)
+    workdir = options.workdir / "timing" / system.family
+    start = time.perf_counter()
+    summary = train(dataclasses.replace(config, workdir=workdir, quiet=True))
+    return {
+        "step": summary.seconds / (TIMED_STEPS - 1),
+        "rest": time.perf_counter() - start - summary.seconds,
+    }
+
+
+def hours(options: Options, chosen: Sequence[StudySystem], cost: dict[str, Any]) -> float:
+    """Hours of all unfinished runs.
+
+    Args:
+        options: the command line.
+        chosen: the systems.
+        cost: what `costs` measured.
+    """
+    total = 0.0
+    for system in chosen:
+        runs = measured(options, system, system.rates[0])
+        runs += tuning(options, system) if system.budget is None else []
+        left = sum(run.summary is None for run in runs)
+        one = cost[system.family]
+        total += left * (options.steps * one["step"] + one["rest"])
+    return total / 3600
+
+
+def result(options: Options, runs: dict[StudySystem, list[Run]]) -> dict[str, Any]:
+    """What is reported, of finished runs.
+
+    Args:
+        options: the command line.
+        runs: of every system.
+    """
+    accuracies = {s.name: [run.summary.test_accuracy for run in found] for s, found in runs.items()}
+    rows = [_row(system, found) for system, found in runs.items()]
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "versions": versions(),
+        "steps": options.steps,
+        "seeds": list(range(options.seeds)),
+        "systems": rows,
+        "comparisons": _holm(_comparisons(accuracies)) if options.seeds > 1 else [],
+        "cannot": cannot(),
+    }
+
+
+def _row(system: StudySystem, runs: Sequence[Run]) -> dict[str, Any]:
+    summaries = [run.summary for run in runs]
+    values = [summary.test_accuracy for summary in summaries]
+    return {
+        "system": system.name,
+        "family": system.family,
+        "format": None if system.fmt is None else repr(system.fmt),
+        "budget": system.budget,
+        "matrix_params": system.matrix_params,
+        "params": summaries[0].params,
+        "learning_rate": runs[0].config.optimizer.learning_rate,
+        "test_accuracies": values,
+        "mean": dataclasses.asdict(stats.mean(values)),
+        "seconds": sum(summary.seconds for summary in summaries) / len(summaries),
+    }
+
+
+def _comparisons(accuracies: dict[str, list[float]]) -> list[dict[str, Any]]:
+    pairs = [("HT", name) for name in COMPARED] + [("FDHT", "LSTM")]
+    return [
+        {"first": a, "second": b, **dataclasses.asdict(stats.paired(accuracies[a], accuracies[b]))}
+        for a, b in pairs
+        if a in accuracies and b in accuracies
+    ]
+
+
+def _holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adds Holm's corrected p-values: the k-th smallest of n times n - k + 1, made to ascend."""
+    largest = 0.0
+    for rank, row in enumerate(sorted(rows, key=lambda row: row["p_value"])):
+        largest = max(largest, min(1.0, (len(rows) - rank) * row["p_value"]))
+        row["p_holm"] = largest
+    return rows
+
+
+def study(options: Options) -> None:
+    """States the hours, then tunes, trains and reports.
+
+    Args:
+        options: the command line.
+    """
+    chosen = [s for s in systems() if not options.only or s.family in options.only]
+    if not chosen:
+        families = ", ".join(dict.fromkeys(s.family for s in systems()))
+        raise UserError(f"--only {' '.join(options.only)} names no family: choose from {families}")
+    for name, value in (("seeds", options.seeds), ("steps", options.steps)):
+        if value < 1:
+            raise UserError(f"--{name} is {value}: pass 1 or more")
+    firsts = [system for system in chosen if system.budget is None]
+    estimate = hours(options, chosen, costs(options, firsts))
+    runs = len(chosen) * options.seeds + sum(len(system.rates) for system in firsts)
+    print(f"{len(chosen)} systems, {runs} runs of {options.steps} steps: {estimate:.1f} hours left")
+    print("\n".join(cannot()))
+    if not options.plan:
+        write_result(options, run_all(options, chosen, firsts))
+
+
+def run_all(
+    options: Options, chosen: Sequence[StudySystem], firsts: Sequence[StudySystem]
+) -> dict[StudySystem, list[Run]]:
+    """Tunes every family, then trains every system.
+
+    Args:
+        options: the command line.
+        chosen: all systems.
+        firsts: those of them at the published size, on which a family is tuned.
+    """
+    rates = {}
+    for system in firsts:
+        runs = tuning(options, system)
+        work(runs)
+        rates[system.family] = best_rate(runs)
+    found = {system: measured(options, system, rates[system.family]) for system in chosen}
+    work([run for runs in found.values() for run in runs])
+    return found
+
+
+def write_result(options: Options, runs: dict[StudySystem, list[Run]]) -> None:
+    """Writes the result beside the runs, and where it was asked for."""
+    found = result(options, runs)
+    write_json(options.workdir / "study.json", found)
+    if options.json_file is not None:
+        write_json(options.json_file, found)
+    for row in found["systems"]:
+        print(f"{row['system']}: {stats.Mean(**row['mean']).percent()}")
+
+
+def main(args: Sequence[str]) -> int:
+    """Studies as the command line says; returns the exit status."""
+    tyro = command.require_tyro()
+    return command.run(lambda: study(tyro.cli(Options, args=args)), debug="--debug" in args)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""The tables and pictures of results: from the files alone, in every form."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+RESULTS = Path(__file__).parents[2] / "experiments" / "results"
+MEAN = {"value": 0.875, "half_width": 0.0213, "count": 5}
+
+
+@pytest.fixture
+def program(experiments):
+    import report
+
+    return report
+
+
+@pytest.fixture
+def results(tmp_path):
+    """The committed results, a repeated run and a study of two systems."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for path in RESULTS.glob("*_l*.json"):
+        (folder / path.name).write_text(path.read_text())
+    (folder / "train_fdht_lstm.json").write_text((RESULTS / "train_fdht_lstm.json").read_text())
+    run = {"params": 3149, "matrix_params": 1476, "config": {"data": {"name": "ucf11"}}}
+    repeat = {"mean": MEAN, "runs": [run] * 5}
+    (folder / "repeat_ucf11_ht_lstm.json").write_text(json.dumps(repeat))
+    row = {"matrix_params": 1245, "params": 9, "learning_rate": 0.01, "seconds": 90.0, "mean": MEAN}
+    systems = [{**row, "system": name, "family": name} for name in ("HT", "TT")]
+    pair = {"first": "HT", "second": "TT", "difference": 0.02, "half_width": 0.01, "p_value": 0.004}
+    study = {"systems": systems, "comparisons": [{**pair, "p_holm": 0.02}]}
+    (folder / "study.json").write_text(json.dumps({**study, "seeds": [0, 1], "steps": 3000}))
+    return folder
+
+
+def test_tables_of_the_readme_come_from_the_results(program, capsys):
+    readme = (RESULTS.parents[1] / "README.md").read_text()
+    assert program.main([]) == 0
+    tables = [block for block in capsys.readouterr().out.split("\n\n") if block.strip()]
+    assert tables[0] in readme
+    assert tables[1] in readme
+
+
+def test_every_kind_of_result_has_its_table(program, results, capsys):
+    assert program.main([str(results)]) == 0
+    output = capsys.readouterr().out
+    assert "| ucf11_ht_lstm | ucf11 | 3,149 | 1,476 | 87.5 ± 2.1 % | 5 |" in output
+    assert "| HT-LSTM | UCF11 | 1,245 | 87.2 % | 87.5 ± 2.1 % |" in output  # beside the published
+    assert "| HT | 1,245 | 9 | 87.5 ± 2.1 % | 0.01 | 1.5 |" in output
+    assert "| HT - TT | +2.0 ± 1.0 | 0.004 | 0.02 |" in output
+    assert "| Cho 2014 | UCF11 | - | 88.0 % | - |" in output
+
+
+def test_other_forms(program, results, capsys):
+    assert program.main([str(results), "--form", "latex"]) == 0
+    assert capsys.readouterr().out.count("\\begin{tabular}") == 6
+    assert program.main([str(results), "--form", "rich"]) == 0
+    assert "┃" in capsys.readouterr().out
+
+
+def test_pictures_are_drawn(program, results, tmp_path):
+    assert program.main([str(results), "--pictures-dir", str(tmp_path / "drawn")]) == 0
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "drawn").iterdir()}
+    assert set(drawn) == {"overview.png", "study.png"}
+    assert all(data.startswith(b"\x89PNG") for data in drawn.values())
+
+
+def test_missing_result_is_named(program, tmp_path, capsys):
+    assert program.main([str(tmp_path)]) == 2
+    assert "train_fdht_lstm.json cannot be read" in capsys.readouterr().err
+
+
+def test_samples_and_curves(experiments, tmp_path):
+    import pictures
+
+    frames = np.zeros((2, 3, 8, 8, 3), np.uint8)
+    pictures.samples(
+        frames, ["a: taken for a", "b: taken for a"], [True, False], tmp_path / "s.png"
+    )
+    record = {"step": 1, "split": "validation", "loss": 1.0, "accuracy": 0.5}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    pictures.curves([tmp_path], tmp_path / "c.png")
+    assert all((tmp_path / name).stat().st_size > 1000 for name in ("s.png", "c.png"))
