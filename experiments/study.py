@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import stats
-from configs.study import StudySystem, cannot, systems
+from configs.study import RATES, StudySystem, cannot, systems
 from queue_of_runs import Run, at, work
 
+from ht_jax.files import write_json
 from ht_jax.train import UserError, command, train
-from ht_jax.train.files import write_json
 from ht_jax.train.report import versions
 
 TUNING_SEED = 100  # none of the seeds that are reported
@@ -60,7 +60,7 @@ def tuning(options: Options, system: StudySystem) -> list[Run]:
             system.family,
             _config(options, system, rate, f"tune_{system.family}_{rate:g}", TUNING_SEED),
         )
-        for rate in system.rates
+        for rate in RATES
     ]
 
 
@@ -96,7 +96,7 @@ def costs(options: Options, families: Sequence[StudySystem]) -> dict[str, dict[s
 
 
 def _time(options: Options, system: StudySystem) -> dict[str, float]:
-    config = system.config(system.rates[0], TIMED_STEPS, options.data_dir)
+    config = system.config(RATES[0], TIMED_STEPS, options.data_dir)
     workdir = options.workdir / "timing" / system.family
     start = time.perf_counter()
     summary = train(dataclasses.replace(config, workdir=workdir, quiet=True))
@@ -116,7 +116,7 @@ def hours(options: Options, chosen: Sequence[StudySystem], cost: dict[str, Any])
     """
     total = 0.0
     for system in chosen:
-        runs = measured(options, system, system.rates[0])
+        runs = measured(options, system, RATES[0])
         runs += tuning(options, system) if system.budget is None else []
         left = sum(run.summary is None for run in runs)
         one = cost[system.family]
@@ -194,7 +194,7 @@ def study(options: Options) -> None:
             raise UserError(f"--{name} is {value}: pass 1 or more")
     firsts = [system for system in chosen if system.budget is None]
     estimate = hours(options, chosen, costs(options, firsts))
-    runs = len(chosen) * options.seeds + sum(len(system.rates) for system in firsts)
+    runs = len(chosen) * options.seeds + len(firsts) * len(RATES)
     print(f"{len(chosen)} systems, {runs} runs of {options.steps} steps: {estimate:.1f} hours left")
     print("\n".join(cannot()))
     if not options.plan:

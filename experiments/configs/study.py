@@ -14,7 +14,7 @@ import ht_jax as ht
 from ht_jax.train import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 
 BUDGETS = (250, 810, 1250, 3400)
-RATES = {"dense": (1e-4, 3e-4, 1e-3), "compressed": (3e-3, 1e-2, 3e-2)}
+RATES = (3e-3, 1e-2, 3e-2)
 FDHT_IN = (9, 10, 10, 9, 8)
 
 
@@ -39,11 +39,6 @@ class StudySystem:
     budget: int | None = None
 
     @property
-    def rates(self) -> tuple[float, ...]:
-        """The learning rates to choose from."""
-        return RATES["dense" if self.fmt is None else "compressed"]
-
-    @property
     def matrix_params(self) -> int:
         """Numbers in the matrix that the study counts, gates included; dense: input-to-hidden."""
         if self.fmt is None:
@@ -56,7 +51,7 @@ class StudySystem:
         return TrainConfig(
             model=ModelConfig(cell=self.cell, hidden=tables.HIDDEN, **formats),
             data=DataConfig("moving_fashion_mnist", data_dir, label="both", num_frames=6),
-            optimizer=OptimizerConfig(rate),
+            optimizer=OptimizerConfig(rate, fan_in=tables.HIDDEN),
             steps=steps,
             eval_every=max(steps // 4, 1),
             checkpoint_every=max(steps // 8, 1),
