@@ -22,7 +22,7 @@ from ht_jax.files import write_json
 from ht_jax.train import command
 from ht_jax.train.report import versions
 
-STEPS = 20  # batches of a call, so that the one held ready weighs little
+STEPS = 20  # batches of a call, so that the two held ready weigh little
 STORED = 128
 
 
@@ -56,7 +56,7 @@ def _steps(make: Callable[[], Any], batch: int) -> Callable[[], None]:
 
 
 def _batches(data: ClipData, batch: int) -> Callable[[], None]:
-    batches = train_batches(data, batch_size=batch, seed=0, prefetch=1)
+    batches = train_batches(data, batch_size=batch, seed=0, prefetch=2)
 
     def run() -> None:
         for _ in range(STEPS):

@@ -3,6 +3,7 @@
 Every step leaves what it has done in a staging folder, so the same call again carries on.
 """
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -102,37 +103,63 @@ def prepare(
     config = f"{cnn.name}-{size.config}" if cnn else size.config
     home = dataset_folder(data_dir, layout.name)
     done = home / config / VERSION
-    if done.is_dir():
-        return _report(layout, done)
-    staging = home / f"unfinished-{config}"
-    found = scan(layout, *_unpacked(layout, source, staging / "unpacked", tell))
-    keep_going = on_bad_clip == "skip"
-    if found.problems and not keep_going:
+    if not done.is_dir():
+        staging = home / f"unfinished-{config}{f'-{cnn.weights}' if cnn else ''}"
+        found = scan(layout, *_unpacked(layout, source, staging / "unpacked", tell))
+        _check(found, size, staging, on_bad_clip)
+        bad = _decode(found, size, staging / "frames", workers, on_bad_clip, tell)
+        write(_contents(layout, config, found, bad, size, cnn, staging, tell), home.parent, staging)
+        shutil.rmtree(staging)
+    return _report(layout, done, cnn)
+
+
+def _check(found: Scan, size: Size, staging: Path, on_bad_clip: str) -> None:
+    if found.problems and on_bad_clip == "fail":
         raise BadData(_refusal(found.problems))
-    bad = _decode(found, size, staging / "frames", workers, keep_going, tell)
-    problems = (*found.problems, *(Problem(*pair) for pair in sorted(bad.items())))
+    staging.mkdir(parents=True, exist_ok=True)
+    clip = size.num_frames * size.height * size.width * 3
+    need, free = 2 * len(found.clips) * clip, shutil.disk_usage(staging).free  # staged and stored
+    if need > free:
+        raise OSError(
+            f"{staging}: {free / 2**20:,.0f} MiB free, but {len(found.clips)} clips need up to "
+            f"{need / 2**20:,.0f} MiB: free some space or choose another --data-dir"
+        )
+
+
+def _contents(
+    layout: Layout,
+    config: str,
+    found: Scan,
+    bad: dict[str, str],
+    size: Size,
+    cnn: FrozenCNN | None,
+    staging: Path,
+    tell: Tell,
+) -> Contents:
     clips = [clip for clip, _ in found.clips if clip.name not in bad]
-    arrays = staging / "frames"
+    folder = staging / ("features" if cnn else "frames")
     if cnn:
-        arrays = _features(cnn, clips, arrays, staging / "features", tell)
-    contents = Contents(
+        _compute(cnn, clips, staging / "frames", folder, tell)
+    return Contents(
         layout=layout,
         config=config,
         classes=found.classes,
         clips=clips,
-        problems=problems,
+        problems=(*found.problems, *(Problem(*pair) for pair in sorted(bad.items()))),
         weights=cnn.weights if cnn else "",
-        arrays=lambda: _stored(arrays, clips, tell),
+        arrays=lambda: _stored(folder, clips, tell),
         shape=(size.num_frames, *((cnn.out_features,) if cnn else (size.height, size.width, 3))),
         dtype=np.float32 if cnn else np.uint8,
     )
-    folder = write(contents, home.parent, staging)
-    shutil.rmtree(staging)
-    return _report(layout, folder)
 
 
-def _report(layout: Layout, folder: Path) -> Report:
+def _report(layout: Layout, folder: Path, cnn: FrozenCNN | None) -> Report:
     metadata = dict(tfds.builder_from_directory(folder).info.metadata or {})
+    if cnn and metadata["weights"] != cnn.weights:
+        raise BadData(
+            f"{folder} holds the features of {cnn.name} with the weights {metadata['weights']}, "
+            f"not {cnn.weights}: remove it, or choose another --data-dir"
+        )
     return Report(folder, len(metadata["clips"]), layout.count, tuple(metadata["problems"]))
 
 
@@ -141,12 +168,17 @@ def _unpacked(layout: Layout, source: Path, target: Path, tell: Tell) -> list[Pa
         raise FileNotFoundError(f"{source} is no folder: pass that of {layout.archives[0]}")
     archives = [source / name for name in layout.archives if (source / name).is_file()]
     for archive in archives:
-        unpack(archive, target, lambda done: tell(f"unpacking {archive.name}", done, None))  # noqa: B023
+        what = f"unpacking {archive.name}"
+        unpack(archive, target, functools.partial(_tell_count, tell, what))
     return [source, target] if archives else [source]
 
 
+def _tell_count(tell: Tell, what: str, done: int) -> None:
+    tell(what, done, None)
+
+
 def _decode(
-    found: Scan, size: Size, folder: Path, workers: int | None, keep_going: bool, tell: Tell
+    found: Scan, size: Size, folder: Path, workers: int | None, on_bad_clip: str, tell: Tell
 ) -> dict[str, str]:
     paths = {clip.name: path for clip, path in found.clips}
 
@@ -159,24 +191,23 @@ def _decode(
             decode,
             folder,
             workers=workers or os.cpu_count() or 1,
-            keep_going=keep_going,
+            keep_going=on_bad_clip == "skip",
             advance=lambda done, total: tell("decoding", done, total),
         )
     except BadClip as error:
         raise BadData(f"{error}: pass --on-bad-clip skip to leave such clips out") from error
 
 
-def _features(
-    cnn: FrozenCNN, clips: Sequence[Clip], frames: Path, folder: Path, tell: Tell
-) -> Path:
+def _compute(cnn: FrozenCNN, clips: Sequence[Clip], frames: Path, folder: Path, tell: Tell) -> None:
     def features(name: str) -> np.ndarray:
         return cnn(np.load(staged(frames, name), allow_pickle=False))
 
-    names = [clip.name for clip in clips]
-    advance = lambda done, total: tell(f"features of {cnn.name}", done, total)  # noqa: E731
+    def advance(done: int, total: int) -> None:
+        tell(f"features of {cnn.name}", done, total)
+
     # One thread: the network itself uses all cores.
+    names = [clip.name for clip in clips]
     stage(names, features, folder, workers=1, keep_going=False, advance=advance)
-    return folder
 
 
 def _stored(folder: Path, clips: Sequence[Clip], tell: Tell) -> Iterator[np.ndarray]:

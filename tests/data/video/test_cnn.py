@@ -41,6 +41,14 @@ def test_features_stand_in_for_frames(tmp_path, network, monkeypatch):
     assert record["frames"].dtype == np.float32
 
 
+def test_features_by_other_weights_are_not_taken(tmp_path, network, monkeypatch):
+    monkeypatch.setattr(cnn.FrozenCNN, "__call__", lambda self, frames: brightness(frames))
+    prepare(tmp_path, network)
+    other = cnn.FrozenCNN("bright", "better.h5", 3, None, None)
+    with pytest.raises(video.BadData, match=r"with the weights none, not better\.h5: remove it"):
+        prepare(tmp_path, other)
+
+
 def test_features_already_computed_are_kept(tmp_path, network, monkeypatch):
     calls = []
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,14 @@ def test_bad_clip_ends_the_work_and_what_was_decoded_is_kept(tmp_path):
     assert decoded == 46
     report = video.prepare(layout, folder, tmp_path / "data", size=SIZE, on_bad_clip="skip")
     assert report.clips == 46
+
+
+def test_full_disk_is_told_before_anything_is_decoded(source, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
+    with pytest.raises(OSError, match=r"0 MiB free, but 20 clips need up to 0 MiB: free some"):
+        video.prepare(LAYOUTS["ucf11"], source, tmp_path, size=SIZE, on_bad_clip="skip")
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def test_archive_is_unpacked(tmp_path):
