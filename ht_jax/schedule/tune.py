@@ -106,7 +106,7 @@ def _fastest(
     problem: Problem, schedules: Sequence[Schedule], report: Callable[[str], None]
 ) -> Schedule:
     """Times schedules in turn, round after round, so that a slow phase meets them all alike."""
-    calls = [_call(problem, schedule) for schedule in schedules]
+    calls = [timed_call(problem, schedule) for schedule in schedules]
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(ROUNDS):
         for call, seconds in zip(calls, times):
@@ -118,8 +118,8 @@ def _fastest(
     return schedules[medians.index(min(medians))]
 
 
-def _call(problem: Problem, schedule: Schedule) -> Callable[[], Any]:
-    """One run of what the problem's mode says, on random arrays, compiled and warm."""
+def timed_call(problem: Problem, schedule: Schedule) -> Callable[[], Any]:
+    """A call that runs what the problem's mode says on random arrays, compiled and warm."""
     rng = np.random.default_rng(0)
     net, dtype = problem.network, jnp.dtype(problem.dtype)
     cores = {name: jnp.asarray(rng.normal(size=net.shape(name)), dtype) for name, _ in net.cores}

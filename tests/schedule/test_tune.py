@@ -26,8 +26,8 @@ def _own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def measured(monkeypatch):
     """Counts how many schedules are timed."""
-    counted, call = [], tune._call
-    monkeypatch.setattr(tune, "_call", lambda *args: counted.append(args) or call(*args))
+    counted, call = [], tune.timed_call
+    monkeypatch.setattr(tune, "timed_call", lambda *args: counted.append(args) or call(*args))
     return counted
 
 

@@ -1,0 +1,61 @@
+"""One step of a stream: a single frame of a single sequence, as a device would read it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+import ht_jax as ht
+from suites import shapes, torch_peers
+from suites.timing import Call, Row, System, compare
+
+CELLS: dict[str, dict[str, ht.Format]] = {
+    "dense": {},
+    **{f"{name}-LSTM": {"input": fmt} for name, fmt in shapes.FORMATS.items()},
+    "FDHT-LSTM": {"joint": shapes.FDHT},
+}
+
+
+def run(batch: int, repeats: int) -> list[Row]:
+    """Rows of the suite.
+
+    Args:
+        batch: not used: a stream has one sequence.
+        repeats: rounds, of which there are ten times as many: a step is short.
+    """
+    del batch
+    ours = [
+        System(
+            f"{name}{', frozen' * frozen}",
+            _params(formats),
+            lambda f=formats, z=frozen: _step(f, z),
+        )
+        for name, formats in CELLS.items()
+        for frozen in (False, True)
+    ]
+    return compare([*ours, *torch_peers.streaming()], 10 * repeats, warm=True)
+
+
+def _cell(formats: dict[str, ht.Format]) -> ht.nn.LSTMCell:
+    return ht.nn.LSTMCell(shapes.PIXELS, shapes.HIDDEN, **formats, rngs=nnx.Rngs(0))
+
+
+def _params(formats: dict[str, ht.Format]) -> int:
+    state = nnx.state(nnx.eval_shape(lambda: _cell(formats)), nnx.Param)
+    return sum(leaf.size for leaf in jax.tree.leaves(state))
+
+
+def _step(formats: dict[str, ht.Format], frozen: bool) -> Call:
+    cell = _cell(formats)
+    graph, state = nnx.split(ht.nn.freeze(cell, arithmetic="float") if frozen else cell)
+    reading = ht.Reading(1 / 64)
+
+    @jax.jit
+    def step(state: Any, carry: Any, frame: Any) -> Any:
+        cell = nnx.merge(graph, state)
+        return cell.step(carry, cell.project(frame, reading=reading))
+
+    frame = jnp.asarray(shapes.clips(1)[:, 0])
+    carry = cell.initialize_carry(frame.shape)
+    return lambda: jax.block_until_ready(step(state, carry, frame))
