@@ -15,6 +15,7 @@ from ht_jax.data.optional import require
 from ht_jax.data.pipeline import ClipData as ClipData
 from ht_jax.data.pipeline import eval_batches as eval_batches
 from ht_jax.data.pipeline import train_batches as train_batches
+from ht_jax.data.pipeline import train_ids as train_ids
 from ht_jax.data.render import render_clip as render_clip
 
 # name -> the module whose `load(name, data_dir, ...)` and `describe(name, data_dir, ...)` serve it.

@@ -85,8 +85,7 @@ def train_batches(
     local_size = _local_size(batch_size, process_index, process_count)
     if start_step < 0:
         raise ValueError(f"start_step {start_step} must not be negative")
-    examples = grain.MapDataset.source(data.train).seed(seed).shuffle().repeat(None)
-    examples = examples.random_map(data.train_transform)
+    examples = _order(data.train, seed).random_map(data.train_transform)
     batches = examples[process_index::process_count].batch(local_size, drop_remainder=True)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
     return iter(batches[start_step:].to_iter_dataset(options))
@@ -137,6 +136,26 @@ def eval_batches(
     batches = examples[process_index::process_count].batch(local_size)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
     return iter(batches.to_iter_dataset(options))
+
+
+def train_ids(data: ClipData, *, batch_size: int, seed: int, step: int) -> list[int]:
+    """The training records in the global batch of one step.
+
+    Args:
+        data: the data set.
+        batch_size: examples of a global batch, over all processes.
+        seed: as for `train_batches`.
+        step: the step, from 1.
+
+    Returns:
+        Indices into the training records, in the order of the batch of one process.
+    """
+    order = _order(range(len(data.train)), seed)
+    return [int(order[(step - 1) * batch_size + position]) for position in range(batch_size)]
+
+
+def _order(source: Any, seed: int) -> Any:
+    return require("grain").MapDataset.source(source).seed(seed).shuffle().repeat(None)
 
 
 def _split(data: ClipData, split: str) -> Source:

@@ -19,6 +19,7 @@ _MARGIN = 64 * 2**20  # bytes for metrics, pictures and the file system's own ne
 _AT_LEAST_ONE = (
     "steps",
     "batch_size",
+    "accumulate",
     "eval_every",
     "checkpoint_every",
     "log_every",
@@ -27,6 +28,7 @@ _AT_LEAST_ONE = (
 )
 _AT_LEAST_ZERO = (
     "seed",
+    "max_skipped",
     "optimizer.warmup_steps",
     "optimizer.clip_norm",
     "optimizer.fan_in",
@@ -48,7 +50,7 @@ def check(config: TrainConfig) -> None:
         UserError: If training could not start, or would mix two runs in one workdir.
     """
     check_values(config)
-    check_devices(config.batch_size, jax.device_count())
+    check_devices(config.batch_size, jax.device_count(), config.accumulate)
     check_workdir(config.workdir)
     check_same_run(config)
 
@@ -74,13 +76,14 @@ def check_values(config: TrainConfig) -> None:
         )
 
 
-def check_devices(batch_size: int, devices: int) -> None:
-    """Checks that the batch divides over the devices."""
-    if batch_size % devices:
-        near = max(batch_size // devices, 1) * devices
+def check_devices(batch_size: int, devices: int, parts: int = 1) -> None:
+    """Checks that the batch divides over the devices, and a device's share over its parts."""
+    if batch_size % (devices * parts):
+        near = max(batch_size // (devices * parts), 1) * devices * parts
+        taken = f" in {parts} parts" if parts > 1 else ""
         raise UserError(
-            f"batch_size {batch_size} does not divide over {devices} devices: pass --batch-size "
-            f"{near} or another multiple of {devices}"
+            f"batch_size {batch_size} does not divide over {devices} devices{taken}: pass "
+            f"--batch-size {near} or another multiple of {devices * parts}"
         )
 
 
@@ -117,6 +120,11 @@ def check_same_run(config: TrainConfig) -> None:
     stored = _stored(config.workdir / "config.json")
     if stored is None:
         return
+    if config.resume == "never":
+        raise UserError(
+            f"workdir {config.workdir} holds a run, and --resume is never: choose another "
+            "--workdir, or pass --resume auto"
+        )
     ours = dict(flatten(to_dict(config)))
     for name in sorted((ours.keys() | stored.keys()) - HARMLESS):
         mine, theirs = ours.get(name), stored.get(name)

@@ -1,9 +1,12 @@
 """Checkpoints of a run: the training state as pure dicts in Orbax, the newest two kept.
 
 A checkpoint becomes visible only when it is whole, so a run killed at any moment resumes from the
-newest whole one.
+newest; each carries digests of its files, and one that was damaged since gives way to the previous.
 """
 
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -11,7 +14,11 @@ from typing import Any
 import jax
 import numpy as np
 from flax import serialization
+from jax.experimental import multihost_utils
 
+from ht_jax.train.digests import NAME as DIGESTS
+from ht_jax.train.digests import check_digests, write_digests
+from ht_jax.train.errors import UserError
 from ht_jax.train.step import TrainState
 
 KEEP = 2
@@ -22,18 +29,22 @@ class Checkpoints:
 
     Args:
         workdir: The run's folder.
+        read_only: Leave the folder as it is: nothing is saved, damaged ones are passed over.
+        say: Prints a line.
 
     Raises:
         ImportError: If Orbax is not installed.
     """
 
-    def __init__(self, workdir: Path):
-        self._ocp = _orbax()
-        options = self._ocp.CheckpointManagerOptions(
-            max_to_keep=KEEP, enable_async_checkpointing=True
-        )
-        folder = (workdir / "checkpoints").absolute()
-        self._manager = self._ocp.CheckpointManager(folder, options=options)
+    def __init__(
+        self, workdir: Path, *, read_only: bool = False, say: Callable[[str], None] = print
+    ):
+        self._ocp, self._workdir = _orbax(), workdir.absolute()
+        self._read_only, self._say = read_only, say
+        reading = {"read_only": True, "create": False, "save_interval_steps": 0}
+        options = reading if read_only else self._writing()
+        options = self._ocp.CheckpointManagerOptions(**options)
+        self._manager = self._ocp.CheckpointManager(self._folder, options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -44,7 +55,8 @@ class Checkpoints:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._manager.close()  # waits for pending saves
+        with self._explained():
+            self._manager.close()  # waits for pending saves
 
     @property
     def steps(self) -> list[int]:
@@ -57,36 +69,107 @@ class Checkpoints:
         Args:
             state: The training state.
             meta: Plain data to keep beside it.
+
+        Raises:
+            OSError: If this one or the one before cannot be written.
         """
-        args = self._ocp.args
-        host = _host(state)
+        args, host = self._ocp.args, _host(state)
         items = args.Composite(state=args.StandardSave(host), meta=args.JsonSave(meta))
-        self._manager.save(int(host["step"]), args=items)
+        with self._explained():
+            self._manager.save(int(host["step"]), args=items)
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
-        """Restores the newest state.
+        """Restores the newest state that is undamaged; damaged ones are said and moved aside.
 
         Args:
             like: A state of the same structure, shapes and types.
 
         Returns:
             The state as NumPy arrays and its meta data, or None where there is no checkpoint.
+
+        Raises:
+            UserError: If there are checkpoints but all of them are damaged.
         """
-        if not self.steps:
-            return None
-        args = self._ocp.args
-        items = args.Composite(state=args.StandardRestore(_host(like)), meta=args.JsonRestore())
-        restored = self._manager.restore(self.steps[-1], args=items)
-        return serialization.from_state_dict(like, restored["state"]), restored["meta"]
+        damaged: dict[int, str] = {}
+        for step in reversed(self.steps):
+            try:
+                restored = self._read(step, like)
+            except Exception as error:  # whatever the damage makes of the libraries that read it
+                damaged[step] = _line(error)
+                continue
+            self._set_aside(damaged)
+            return restored
+        if damaged:
+            step, reason = next(iter(damaged.items()))
+            raise UserError(
+                f"no checkpoint in {self._folder} can be read (that of step {step}: {reason}): "
+                "start anew in another --workdir"
+            )
+        return None
 
     def finish(self) -> None:
-        """Waits until every save is on the disk."""
-        self._manager.wait_until_finished()
+        """Waits until every save is on the disk.
+
+        Raises:
+            OSError: If one cannot be written.
+        """
+        with self._explained():
+            self._manager.wait_until_finished()
+
+    def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        check_digests(self._folder / str(step))
+        args = self._ocp.args
+        items = args.Composite(state=args.StandardRestore(_host(like)), meta=args.JsonRestore())
+        restored = self._manager.restore(step, args=items)
+        return serialization.from_state_dict(like, restored["state"]), restored["meta"]
+
+    def _set_aside(self, damaged: dict[int, str]) -> None:
+        for step, reason in damaged.items():
+            self._say(f"the checkpoint of step {step} is damaged and passed over: {reason}")
+        if self._read_only or not damaged:
+            return
+        multihost_utils.sync_global_devices("restored")
+        if jax.process_index() == 0:
+            for step in damaged:
+                aside = tempfile.mkdtemp(prefix=f"damaged_{step}.", dir=self._workdir)
+                (self._folder / str(step)).replace(aside)
+        multihost_utils.sync_global_devices("set aside")
+        self._manager.reload()
+
+    @property
+    def _folder(self) -> Path:
+        return self._workdir / "checkpoints"
+
+    def _writing(self) -> dict[str, Any]:
+        # The callback runs before the move that makes a checkpoint visible.
+        signed = self._ocp.options.AsyncOptions(post_finalization_callback=self._sign)
+        return {"max_to_keep": KEEP, "cleanup_tmp_directories": True, "async_options": signed}
+
+    def _sign(self) -> None:
+        if jax.process_index() == 0:
+            for folder in self._folder.iterdir():
+                if not (folder / DIGESTS).exists():
+                    write_digests(folder)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # the libraries below have no common error for a full disk
+            raise OSError(
+                f"a checkpoint cannot be written to {self._folder} ({_line(error)}): free some "
+                "space, then the same command resumes from the checkpoint before"
+            ) from error
 
 
 def _host(state: TrainState) -> dict[str, Any]:
     # Copies: the next step donates the device's buffers, of which np.asarray may be a mere view.
     return serialization.to_state_dict(jax.tree.map(np.array, state))
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) < 200 else f"{text[:200]} ..."
 
 
 def _orbax() -> ModuleType:

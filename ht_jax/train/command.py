@@ -1,14 +1,15 @@
 """What every program of the experiments does around its work.
 
 An error of the user's making is one line, with the traceback only under --debug. Status 0 is
-success, 2 such an error, 130 an interruption by the keyboard.
+success, 2 such an error, 75 ("try again") a training run that a signal stopped after it had saved
+everything, 130 an interruption by the keyboard of anything else.
 """
 
 import sys
 from collections.abc import Callable
 from types import ModuleType
 
-from ht_jax.train.errors import UserError
+from ht_jax.train.errors import Stopped, UserError
 
 
 def run(action: Callable[[], object], *, debug: bool = False) -> int:
@@ -31,6 +32,9 @@ def run(action: Callable[[], object], *, debug: bool = False) -> int:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 75
     except KeyboardInterrupt:
         print("interrupted: a training run resumes by the same command", file=sys.stderr)
         return 130

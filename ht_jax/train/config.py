@@ -88,24 +88,45 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class DistributedConfig:
+    """The processes of one run; nothing set is one process."""
+
+    auto: bool = False
+    """Ask the TPU, Slurm, Kubernetes or Open MPI for what is not set below."""
+    coordinator: str | None = None
+    """Host and port of process 0, as host:port."""
+    num_processes: int | None = None
+    """How many processes there are."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """One training run; the same command on the same workdir resumes it."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    distributed: DistributedConfig = DistributedConfig()
     workdir: Path = Path("runs/default")
     """Folder for checkpoints, metrics and the summary."""
     steps: int = 800
     """Optimizer steps."""
     batch_size: int = 32
     """Clips of a step, over all devices."""
+    accumulate: int = 1
+    """Parts that a device takes its share of a batch in, one after the other, to save memory."""
     seed: int = 0
     """Seed of the weights, the order of the data and the dropout."""
     parallel: Literal["pmap", "jit"] = "pmap"
     """Data parallelism: pmap, or jit with sharded arrays; the losses are the same."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; parameters and loss stay float32."""
+    max_skipped: int = 10
+    """Steps in a row that may be skipped because loss or gradient is not finite."""
+    resume: Literal["auto", "never"] = "auto"
+    """What to do with a workdir that holds this run: continue it, or refuse."""
     eval_every: int = 100
     """Steps between evaluations on the validation split."""
     checkpoint_every: int = 100
@@ -118,12 +139,21 @@ class TrainConfig:
     """Show the traceback of an error."""
 
 
-# These change neither the parameters nor the reported accuracy, so they may differ on resume.
+# These change the parameters by rounding at most (and the devices' draws of dropout), so they may
+# differ on resume.
 # `steps` is not among them: the cosine schedule ends at it, so a longer run differs from its start.
 HARMLESS = frozenset(
     {
         "workdir",
         "data.data_dir",
+        "distributed.auto",
+        "distributed.coordinator",
+        "distributed.num_processes",
+        "distributed.process_id",
+        "accumulate",
+        "parallel",
+        "max_skipped",
+        "resume",
         "eval_every",
         "checkpoint_every",
         "log_every",
@@ -169,6 +199,7 @@ def from_dict(stored: Mapping[str, Any]) -> TrainConfig:
         "model": ModelConfig(**stored["model"]),
         "data": DataConfig(**data),
         "optimizer": OptimizerConfig(**stored["optimizer"]),
+        "distributed": DistributedConfig(**stored.get("distributed", {})),
         "workdir": Path(stored["workdir"]),
     }
     return TrainConfig(**{**stored, **rooms})

@@ -1,8 +1,26 @@
-"""The error of a user's making: one line that quotes the value and says what to do.
+"""The ways in which a run ends early without being at fault: each says in one line what to do.
 
-Programs print it without a traceback and leave with status 2.
+Programs print it without a traceback and leave with a status of its own (`ht_jax.train.command`).
 """
 
 
 class UserError(ValueError):
     """A value that the user chose and can change."""
+
+
+class NotFinite(UserError):
+    """Too many steps in a row whose loss or gradient is not finite.
+
+    Args:
+        message: One line.
+        step: The last of them.
+        count: How many there were.
+    """
+
+    def __init__(self, message: str, step: int, count: int):
+        super().__init__(message)
+        self.step, self.count = step, count
+
+
+class Stopped(Exception):
+    """A signal ended the run between two steps, everything saved; the same command resumes."""

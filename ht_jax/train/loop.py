@@ -15,7 +15,11 @@ from ht_jax.train.checkpoint import KEEP, Checkpoints
 from ht_jax.train.clock import Clock
 from ht_jax.train.config import TrainConfig, to_dict
 from ht_jax.train.curve import plot_curve
+from ht_jax.train.debugging import save_not_finite
+from ht_jax.train.distributed import initialize
+from ht_jax.train.errors import NotFinite, Stopped
 from ht_jax.train.evaluation import Evaluation, evaluate
+from ht_jax.train.lock import locked
 from ht_jax.train.metrics import MetricsFile, read_metrics
 from ht_jax.train.optimizer import make_optimizer, make_penalty
 from ht_jax.train.parallel import Parallel, make_parallel
@@ -23,6 +27,7 @@ from ht_jax.train.progress import make_progress
 from ht_jax.train.record import Recorder
 from ht_jax.train.report import Summary, read_summary, summarize, write_summary
 from ht_jax.train.step import TrainState, init_state, make_eval_step, make_train_step, split_model
+from ht_jax.train.stopping import StopSignals
 from ht_jax.train.table import print_summary
 from ht_jax.train.task import Task, build_task, parse_formats
 
@@ -65,7 +70,9 @@ def train(config: TrainConfig, task: Task | None = None) -> Summary:
 
     Raises:
         UserError: If a value in the configuration cannot be used.
+        Stopped: If a signal asked to stop; everything is saved.
     """
+    initialize(config.distributed)
     check(config)
     if task is None:
         parse_formats(config.model)
@@ -94,7 +101,9 @@ def make_learner(config: TrainConfig, task: Task) -> Learner:
     apply, params = split_model(task.model)
     optimizer = make_optimizer(config.optimizer, config.steps)
     penalty = make_penalty(config.optimizer)
-    train_step = make_train_step(apply, optimizer, config.seed, parallel.axis, penalty)
+    train_step = make_train_step(
+        apply, optimizer, config.seed, parallel.axis, penalty, config.accumulate
+    )
     return Learner(
         config,
         task,
@@ -107,8 +116,21 @@ def make_learner(config: TrainConfig, task: Task) -> Learner:
 
 def _run(learner: Learner) -> Summary:
     config, workdir = learner.config, learner.config.workdir
-    _open_workdir(learner)
-    with Checkpoints(workdir) as checkpoints:
+    _make_workdir(learner)
+    with locked(workdir, holds=_chief()):
+        if _chief():
+            write_json(workdir / "config.json", to_dict(config))
+        clock, results = _train(learner)
+        summary = summarize(config, learner.task, clock, results)
+        if _chief():
+            plot_curve(workdir / "curve.png", read_metrics(workdir / "metrics.jsonl"), workdir.name)
+            write_summary(workdir / "summary.json", summary)
+    return summary
+
+
+def _train(learner: Learner) -> tuple[Clock, dict[str, float]]:
+    config, workdir = learner.config, learner.config.workdir
+    with Checkpoints(workdir, say=_say) as checkpoints:
         state, clock = _restore(learner, checkpoints)
         start = int(state["step"])
         frames = config.batch_size * learner.task.clip_shape[0]
@@ -116,14 +138,9 @@ def _run(learner: Learner) -> Summary:
             MetricsFile(workdir / "metrics.jsonl", start, writes=_chief()) as file,
             _progress(config, start) as progress,
         ):
-            recorder = Recorder(file, progress, clock, frames)
+            recorder = Recorder(file, progress, clock, frames, config.max_skipped)
             state = _fit(learner, state, recorder, checkpoints)
-            results = _results(learner, state, recorder)
-    summary = summarize(config, learner.task, clock, results)
-    if _chief():
-        plot_curve(workdir / "curve.png", read_metrics(workdir / "metrics.jsonl"), workdir.name)
-        write_summary(workdir / "summary.json", summary)
-    return summary
+            return clock, _results(learner, state, recorder)
 
 
 def _fit(
@@ -132,22 +149,31 @@ def _fit(
     config, start = learner.config, int(state["step"])
     batches = learner.task.train_batches(start)
     recorder.clock.start()
-    for step in range(start + 1, config.steps + 1):
-        state, metrics = learner.train_step(state, learner.parallel.shard(next(batches)))
-        recorder.step(step, metrics)
-        if step == start + 1:
-            recorder.catch_up()
-            recorder.clock.compiled()
-        _pause(learner, step, state, recorder, checkpoints)
+    with StopSignals() as signals:
+        for step in range(start + 1, config.steps + 1):
+            state, metrics = learner.train_step(state, learner.parallel.shard(next(batches)))
+            try:
+                recorder.step(step, metrics, compiles=step == start + 1)
+                _pause(learner, step, state, recorder, checkpoints, stops=signals.asked(step))
+            except NotFinite as error:
+                save_not_finite(config.workdir, learner.task, state, error)
+                raise
+        checkpoints.finish()
     return state
 
 
 def _pause(
-    learner: Learner, step: int, state: TrainState, recorder: Recorder, checkpoints: Checkpoints
+    learner: Learner,
+    step: int,
+    state: TrainState,
+    recorder: Recorder,
+    checkpoints: Checkpoints,
+    *,
+    stops: bool,
 ) -> None:
     config, last = learner.config, step == learner.config.steps
     evaluates = step % config.eval_every == 0 and not last  # the final evaluation reports too
-    saves = step % config.checkpoint_every == 0 or last
+    saves = stops or step % config.checkpoint_every == 0 or last
     if not (evaluates or saves):
         return
     # All metrics up to here are on the disk before the checkpoint is: resuming loses none.
@@ -157,6 +183,8 @@ def _pause(
         recorder.evaluation(step, "validation", learner.evaluate(state, "validation"))
     if saves:
         checkpoints.save(state, recorder.clock.reading())
+    if stops and not last:
+        raise Stopped(f"stopped after step {step}, saved: the same command resumes")
     recorder.clock.start()
 
 
@@ -181,14 +209,12 @@ def _restore(learner: Learner, checkpoints: Checkpoints) -> tuple[TrainState, Cl
     return learner.parallel.replicate(state), Clock(**reading)
 
 
-def _open_workdir(learner: Learner) -> None:
-    config, path = learner.config, learner.config.workdir / "config.json"
+def _make_workdir(learner: Learner) -> None:
+    workdir = learner.config.workdir
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(learner.state))
     # A new run comes to hold the kept checkpoints and the one being written; an old one has them.
-    check_disk(config.workdir, state_bytes, copies=1 if path.exists() else KEEP + 1)
-    config.workdir.mkdir(parents=True, exist_ok=True)
-    if _chief():
-        write_json(path, to_dict(config))
+    check_disk(workdir, state_bytes, copies=1 if (workdir / "config.json").exists() else KEEP + 1)
+    workdir.mkdir(parents=True, exist_ok=True)
 
 
 def _progress(config: TrainConfig, start: int) -> Any:

@@ -6,6 +6,7 @@ keeps dispatching while the device computes.
 
 import collections
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class MetricsFile:
         self._file, self._seen = None, set()
         if writes:
             kept = [record for record in read_metrics(path) if record["step"] <= last_step]
-            write_atomic(path, "".join(json.dumps(record) + "\n" for record in kept))
+            write_atomic(path, "".join(map(_line, kept)))
             self._file, self._seen = path.open("a", buffering=1), {_key(each) for each in kept}
 
     def __enter__(self) -> "MetricsFile":
@@ -71,20 +72,38 @@ class MetricsFile:
         """Appends a record, unless its step and split are there already."""
         if self._file and _key(record) not in self._seen:
             self._seen.add(_key(record))
-            self._file.write(json.dumps(record) + "\n")
+            self._file.write(_line(record))
 
 
 def read_metrics(path: Path) -> list[Record]:
     """Reads the records of a run.
 
     Args:
-        path: The file; it may be absent, and its last line cut short by a kill.
+        path: The file; it may be absent.
 
     Returns:
-        The whole records, in the order of writing.
+        The records, in the order of writing, without lines that a kill or a full disk cut short.
     """
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
+    records = [_parse(line) for line in lines if line.endswith("\n")]
+    return [record for record in records if record is not None]
+
+
+def _line(record: Record) -> str:
+    # JSON knows no numbers that are not finite: they become null.
+    return json.dumps({name: _finite(value) for name, value in record.items()}) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _parse(line: str) -> Record | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and {"step", "split"} <= record.keys() else None
 
 
 def _key(record: Record) -> tuple[int, str]:

@@ -79,7 +79,7 @@ def set_params(model: nnx.Module, params: Params) -> None:
 def _restore_params(workdir: Path, config: TrainConfig, task: Task) -> Params:
     _, params = split_model(task.model)
     like = init_state(params, make_optimizer(config.optimizer, config.steps))
-    with Checkpoints(workdir) as checkpoints:
+    with Checkpoints(workdir, read_only=True) as checkpoints:
         restored = checkpoints.restore(like)
     if restored is None:
         raise UserError(f"{workdir} holds no checkpoint yet: resume its training first")

@@ -4,6 +4,7 @@ Under an axis name the batch is one device's share and the means and sums run ov
 without one it is the whole batch and XLA shards it (jit). Both compute the same numbers.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -12,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Bool, PRNGKeyArray
+
+from ht_jax.train.accumulate import accumulated
 
 Params: TypeAlias = dict[str, Any]
-TrainState: TypeAlias = dict[str, Any]  # {"params": ..., "opt_state": ..., "step": int32 ()}
+TrainState: TypeAlias = dict[str, Any]  # {"params", "opt_state", "step", "skipped": int32 ()}
 Batch: TypeAlias = Mapping[
     str, Array | np.ndarray
 ]  # {"frames", "label": int32[, "length": int32][, "mask": bool]}
@@ -61,12 +64,14 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> Train
         optimizer: The optimizer.
 
     Returns:
-        The state.
+        The state: "step" counts the steps taken, "skipped" those skipped since the last that was
+        not.
     """
     return {
         "params": params,
         "opt_state": optimizer.init(params),
         "step": jnp.zeros((), jnp.int32),
+        "skipped": jnp.zeros((), jnp.int32),
     }
 
 
@@ -76,6 +81,7 @@ def make_train_step(
     seed: int,
     axis: str | None = None,
     penalty: Callable[[Params], Array] | None = None,
+    parts: int = 1,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """Builds the training step.
 
@@ -87,10 +93,12 @@ def make_train_step(
             own, so with dropout pmap and jit agree only in distribution.
         axis: The axis over devices, if any.
         penalty: A function of the parameters that is added to the loss.
+        parts: How many parts a batch is taken in.
 
     Returns:
         `train_step(state, batch) -> (state, metrics)` with loss, accuracy and grad_norm (before
-        clipping), each a float32 scalar.
+        clipping), each a float32 scalar, and the state's "skipped". A step whose loss or gradient
+        is not finite changes neither parameters nor optimizer.
     """
 
     def loss_fn(params: Params, batch: Batch, key: PRNGKeyArray) -> tuple[Array, Array]:
@@ -99,16 +107,19 @@ def make_train_step(
         loss = loss if penalty is None else loss + penalty(params)
         return loss, jnp.mean(_classes(logits) == batch["label"], dtype=jnp.float32)
 
+    value_and_grad = accumulated(jax.value_and_grad(loss_fn, has_aux=True), parts)
+
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         key = _dropout_key(seed, state["step"], axis)
-        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, accuracy), grads = _mean(value_and_grad(state["params"], batch, key), axis)
         # Optax mixes floats with integer counts, which strict dtype promotion refuses.
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)
         metrics = {"loss": loss, "accuracy": accuracy, "grad_norm": optax.tree.norm(grads)}
-        return {"params": params, "opt_state": opt_state, "step": state["step"] + 1}, metrics
+        finite = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"])
+        state = _advanced(state, {"params": params, "opt_state": opt_state}, finite)
+        return state, {**metrics, "skipped": state["skipped"]}
 
     return train_step
 
@@ -138,6 +149,13 @@ def make_eval_step(
         return jax.lax.psum(sums, axis) if axis else sums
 
     return eval_step
+
+
+def _advanced(state: TrainState, changes: TrainState, finite: Bool[Array, ""]) -> TrainState:
+    unchanged = {name: state[name] for name in changes}
+    kept = jax.tree.map(functools.partial(jnp.where, finite), changes, unchanged)
+    skipped = jnp.where(finite, 0, state["skipped"] + 1)
+    return {**kept, "step": state["step"] + 1, "skipped": skipped}
 
 
 def _logits(apply: Apply, params: Params, batch: Batch, *key: PRNGKeyArray) -> Array:

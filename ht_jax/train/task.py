@@ -37,6 +37,8 @@ class Task:
         class_names: The names of the classes.
         clip_shape: Frames, height, width and channels of a clip; or frames and features.
         counts: How many numbers the model holds.
+        train_ids: From a step to the numbers of the training records in its global batch, if the
+            data can tell.
     """
 
     model: nnx.Module
@@ -45,6 +47,7 @@ class Task:
     class_names: tuple[str, ...]
     clip_shape: tuple[int, ...]
     counts: Counts
+    train_ids: Callable[[int], list[int]] | None = None
 
 
 def build_task(config: TrainConfig) -> Task:
@@ -77,7 +80,11 @@ def build_task(config: TrainConfig) -> Task:
     def eval_batches(split: str) -> Iterable[HostBatch]:
         return clips.eval_batches(data, split, batch_size=config.batch_size, **share)
 
-    return Task(model, train_batches, eval_batches, names, shape, counts)
+    def train_ids(step: int) -> list[int]:
+        sizes = {"batch_size": config.batch_size, "step": step}
+        return clips.train_ids(data, seed=config.seed, **sizes)
+
+    return Task(model, train_batches, eval_batches, names, shape, counts, train_ids)
 
 
 def parse_formats(config: ModelConfig) -> dict[str, Format]:

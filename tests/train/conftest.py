@@ -6,11 +6,17 @@ killed, runs `toy.py` in a process of its own.
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+
+from ht_jax.train import load_run, train
+from ht_jax.train.step import split_model
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -39,6 +45,39 @@ def start_toy():
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def free_port():
+    """A port of this machine that nobody listens to."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(toy, tmp_path_factory):
+    """The workdir of a run that nothing happened to."""
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    config = toy.make_config(workdir, quiet=True)
+    train(config, toy.make_task(config, dropout=0.2))
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def assert_same_run(toy):
+    """Asserts that two runs have equal parameters, to the bit, and equal metrics."""
+
+    def final_params(workdir):
+        config = toy.make_config(workdir)
+        _, task = load_run(workdir, toy.make_task(config, dropout=0.2))
+        return split_model(task.model)[1]
+
+    def assert_same(one, other):
+        jax.tree.map(np.testing.assert_array_equal, final_params(one), final_params(other))
+        assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
+
+    return assert_same
 
 
 @pytest.fixture

@@ -44,7 +44,9 @@ def test_bad_value(toy, tmp_path, changes, message):
 def test_batch_that_does_not_divide():
     with pytest.raises(UserError, match=r"batch_size 30 does not divide over 4 devices: .* 28 or"):
         check_devices(30, 4)
-    check_devices(32, 4)
+    with pytest.raises(UserError, match=r"4 devices in 3 parts: pass --batch-size 24 or"):
+        check_devices(32, 4, parts=3)
+    check_devices(32, 4, parts=2)
 
 
 def test_workdir_below_a_file(toy, tmp_path):
@@ -114,19 +116,15 @@ def test_workdir_of_another_run(toy, tmp_path, changes, message):
 def test_harmless_changes_resume(toy, tmp_path):
     config = store(toy.make_config(tmp_path))
     check(dataclasses.replace(config, quiet=True, log_every=1, eval_every=3, checkpoint_every=2))
+    check(dataclasses.replace(config, parallel="jit", accumulate=2, max_skipped=3))
+
+
+def test_resume_never_refuses_the_same_run(toy, tmp_path):
+    config = store(toy.make_config(tmp_path))
+    message = message_of(dataclasses.replace(config, resume="never"))
+    assert "holds a run, and --resume is never: choose another" in message
 
 
 def test_workdir_with_a_broken_config(toy, tmp_path):
     (tmp_path / "config.json").write_text("{")
     assert "config.json is not a configuration" in message_of(toy.make_config(tmp_path))
-
-
-def test_loss_that_is_no_number(toy, tmp_path):
-    from flax import nnx
-
-    config = toy.make_config(tmp_path, quiet=True)
-    task = toy.make_task(config)
-    task.model.classifier.bias = nnx.Param(task.model.classifier.bias[...] * float("nan"))
-    message = message_of(config, task)
-    assert "the train loss is nan at step 1: start anew" in message
-    assert not any((tmp_path / "checkpoints").glob("[0-9]*"))

@@ -1,4 +1,4 @@
-"""pmap and jit, on one device and on four, give the same losses and the same counts."""
+"""pmap and jit: the same losses and counts on one device, on four, on two processes of two."""
 
 import json
 
@@ -6,24 +6,33 @@ import numpy as np
 import pytest
 
 
+def finished(process):
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return json.loads(output.splitlines()[-1])  # gloo speaks before
+
+
 @pytest.fixture(scope="module")
-def runs(start_toy):
+def runs(start_toy, free_port):
     processes = {devices: start_toy("losses", devices=devices) for devices in (1, 4)}
-    found = {}
-    for devices, process in processes.items():
-        output, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-        found |= {(kind, devices): run for kind, run in json.loads(output).items()}
-    return found
+    pair = [start_toy("losses", "--port", free_port, "--process", n, devices=2) for n in (0, 1)]
+    found = {devices: finished(process) for devices, process in processes.items()}
+    found["2 x 2"], found["the other"] = map(finished, pair)
+    return {(kind, name): found[name][kind] for name in found for kind in ("pmap", "jit")}
 
 
-CASES = [("pmap", 4), ("jit", 1), ("jit", 4)]
+CASES = [("pmap", 4), ("jit", 1), ("jit", 4), ("pmap", "2 x 2"), ("jit", "2 x 2")]
+
+
+@pytest.mark.parametrize("kind", ["pmap", "jit"])
+def test_processes_agree(runs, kind):
+    assert runs[kind, "2 x 2"] == runs[kind, "the other"]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_losses_equal_those_of_one_device(runs, case):
     losses, reference = runs[case][0], runs["pmap", 1][0]
-    assert len(losses) == 20
+    assert len(losses) == 50
     assert losses[-1] < losses[0]
     np.testing.assert_allclose(losses, reference, atol=1e-5)
 

@@ -1,22 +1,36 @@
 """A task so small that a run takes a second: the tests train it, and processes of their own do too.
 
-As a program: `python toy.py WORKDIR [--die-at N]` trains it, killing itself on the way to step N;
-`python toy.py losses` prints the losses of 20 steps under pmap and under jit.
+As a program: `python toy.py WORKDIR` trains it as one of the programs of the experiments would, and
+with `--die-at N` gets a signal on the way to step N; `python toy.py losses` prints the losses of 50
+steps and the counts of an evaluation, under pmap and under jit.
 """
 
 import argparse
+import functools
 import json
 import os
 import signal
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import numpy as np
 from flax import nnx
 
 import ht_jax as ht
 from ht_jax.models import VideoClassifier
-from ht_jax.train import Counts, OptimizerConfig, Task, TrainConfig, train
+from ht_jax.train import (
+    Counts,
+    DistributedConfig,
+    OptimizerConfig,
+    Task,
+    TrainConfig,
+    command,
+    initialize,
+    train,
+)
 from ht_jax.train.loop import make_learner
 
 CLASSES, CLIP, SIZES = 3, (2, 4, 4, 1), {"train": 40, "validation": 21, "test": 19}
@@ -46,15 +60,22 @@ def make_task(config: TrainConfig, dropout: float = 0.0, die_at: int = 0, how=No
             step += 1
             if step == die_at:
                 how()
-            yield _draw(np.random.default_rng([config.seed, step]), config.batch_size)
+            yield _share(_draw(np.random.default_rng([config.seed, step]), config.batch_size))
 
     def eval_batches(split: str) -> Iterator[dict[str, np.ndarray]]:
         whole = _draw(np.random.default_rng(sum(map(ord, split))), SIZES[split])
         for start in range(0, SIZES[split], config.batch_size):
-            yield _pad({k: x[start : start + config.batch_size] for k, x in whole.items()}, config)
+            part = {name: x[start : start + config.batch_size] for name, x in whole.items()}
+            yield _share(_pad(part, config))
 
-    counts = Counts(params=191, matrix_params=132, dense_matrix_params=24 * 32)
-    return Task(model, train_batches, eval_batches, ("left", "right", "up"), CLIP, counts)
+    def train_ids(step: int) -> list[int]:
+        return [1000 * step + position for position in range(config.batch_size)]
+
+    counts, names = (
+        Counts(params=191, matrix_params=132, dense_matrix_params=24 * 32),
+        "left right up",
+    )
+    return Task(model, train_batches, eval_batches, tuple(names.split()), CLIP, counts, train_ids)
 
 
 def losses(config: TrainConfig) -> list[float]:
@@ -71,8 +92,20 @@ def confusion(config: TrainConfig) -> list[list[int]]:
     return learner.evaluate(learner.state, "test").confusion.tolist()
 
 
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def init_state(config: TrainConfig, task: Task):
+    """The state before the first step."""
+    return make_learner(config, task).state
+
+
+def send(*names: str) -> None:
+    """Sends signals to this process, each of which it has the time to hear."""
+    for name in names:
+        os.kill(os.getpid(), signal.Signals[name])
+        time.sleep(0.1)
+
+
+def _share(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: x[jax.process_index() :: jax.process_count()] for name, x in batch.items()}
 
 
 def _draw(rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
@@ -89,19 +122,31 @@ def _pad(batch: dict[str, np.ndarray], config: TrainConfig) -> dict[str, np.ndar
     return {**{name: x[index] for name, x in batch.items()}, "mask": mask}
 
 
-def main() -> None:
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("workdir")
     parser.add_argument("--die-at", type=int, default=0)
-    options = parser.parse_args()
-    if options.workdir == "losses":
-        runs = {kind: make_config(parallel=kind) for kind in ("pmap", "jit")}
+    parser.add_argument("--signals", nargs="+", default=["SIGKILL"])
+    parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--parallel", default="pmap")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--process", type=int)
+    parser.add_argument("--port", type=int, help="process 0 of two listens there")
+    return parser.parse_args()
+
+
+def run(chosen: argparse.Namespace) -> None:
+    if chosen.port:
+        initialize(DistributedConfig(False, f"127.0.0.1:{chosen.port}", 2, chosen.process))
+    if chosen.workdir == "losses":
+        runs = {kind: make_config(parallel=kind, steps=50) for kind in ("pmap", "jit")}
         found = {kind: [losses(config), confusion(config)] for kind, config in runs.items()}
         print(json.dumps(found))
         return
-    config = make_config(options.workdir)
-    train(config, make_task(config, dropout=0.2, die_at=options.die_at, how=kill))
+    config = make_config(chosen.workdir, parallel=chosen.parallel, steps=chosen.steps)
+    how = functools.partial(send, *chosen.signals)
+    train(config, make_task(config, chosen.dropout, die_at=chosen.die_at, how=how))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command.run(lambda: run(options())))

@@ -1,0 +1,43 @@
+"""Digests of the files in a folder's subfolders, kept in it: whether they are what was written.
+
+Files of the folder itself are left out: Orbax goes on writing its own there. Digests are compared
+before any library reads the files, so that none has to make sense of damage.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from ht_jax.files import write_json
+
+NAME = "digests.json"
+
+
+def write_digests(folder: Path) -> None:
+    """Writes the digests of the files in a folder's subfolders into it.
+
+    Args:
+        folder: The folder; its subfolders are complete.
+    """
+    files = sorted(path for path in folder.glob("*/**/*") if path.is_file())
+    write_json(folder / NAME, {str(path.relative_to(folder)): _digest(path) for path in files})
+
+
+def check_digests(folder: Path) -> None:
+    """Checks that the files that a folder had are there unchanged.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        ValueError: If a file has changed, or the digests cannot be read.
+        OSError: If a file is missing.
+    """
+    for name, digest in dict(json.loads((folder / NAME).read_text())).items():
+        if _digest(folder / name) != digest:
+            raise ValueError(f"{name} has changed since it was written")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
