@@ -25,7 +25,7 @@ KEEP = 2
 
 
 class Checkpoints:
-    """The checkpoints below one workdir; a context manager that finishes pending saves.
+    """The checkpoints below one workdir; a context manager.
 
     Args:
         workdir: The run's folder.
@@ -55,8 +55,7 @@ class Checkpoints:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._explained():
-            self._manager.close()  # waits for pending saves
+        self._manager.close()
 
     @property
     def steps(self) -> list[int]:
@@ -64,19 +63,20 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
-        """Saves a state under its own step, in the background.
+        """Saves a state under its own step; when it returns, the checkpoint is there.
 
         Args:
             state: The training state.
             meta: Plain data to keep beside it.
 
         Raises:
-            OSError: If this one or the one before cannot be written.
+            OSError: If it cannot be written.
         """
         args, host = self._ocp.args, _host(state)
         items = args.Composite(state=args.StandardSave(host), meta=args.JsonSave(meta))
         with self._explained():
             self._manager.save(int(host["step"]), args=items)
+            self._manager.wait_until_finished()  # so that a kill costs no more than the interval
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """Restores the newest state that is undamaged; damaged ones are said and moved aside.
@@ -106,15 +106,6 @@ class Checkpoints:
                 "start anew in another --workdir"
             )
         return None
-
-    def finish(self) -> None:
-        """Waits until every save is on the disk.
-
-        Raises:
-            OSError: If one cannot be written.
-        """
-        with self._explained():
-            self._manager.wait_until_finished()
 
     def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
         check_digests(self._folder / str(step))

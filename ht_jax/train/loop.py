@@ -158,7 +158,6 @@ def _fit(
             except NotFinite as error:
                 save_not_finite(config.workdir, learner.task, state, error)
                 raise
-        checkpoints.finish()
     return state
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from ht_jax.train.accumulate import accumulated
 
@@ -151,7 +151,7 @@ def make_eval_step(
     return eval_step
 
 
-def _advanced(state: TrainState, changes: TrainState, finite: Bool[Array, ""]) -> TrainState:
+def _advanced(state: TrainState, changes: TrainState, finite: Array) -> TrainState:
     unchanged = {name: state[name] for name in changes}
     kept = jax.tree.map(functools.partial(jnp.where, finite), changes, unchanged)
     skipped = jnp.where(finite, 0, state["skipped"] + 1)

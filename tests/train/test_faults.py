@@ -156,6 +156,5 @@ def test_state_of_jax_arrays_is_what_is_restored(tmp_path):
     state = {"w": jnp.ones((2, 3), jnp.bfloat16), "step": jnp.int32(1)}
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state, {})
-        checkpoints.finish()
         restored, _ = checkpoints.restore(state)
     assert restored["w"].dtype == jnp.bfloat16
