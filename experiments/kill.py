@@ -7,6 +7,7 @@ that nobody disturbed.
 
 import dataclasses
 import multiprocessing
+import os
 import random
 import shlex
 import sys
@@ -94,18 +95,18 @@ def kill_one(context: Any, config: TrainConfig, delay: float) -> tuple[int, int,
 
 def kill_all(context: Any, config: TrainConfig, options: Options) -> dict[str, Any]:
     """Kills a run as often as asked, then lets it end; returns what each kill cost."""
-    draw, lost, previous, writing = random.Random(options.seed), [], None, 0
+    draw, ends, starts, writing = random.Random(options.seed), [], [], 0
     for _ in range(options.kills):
         delay = draw.uniform(0, options.longest)
         start, reached, killed = kill_one(context, config, delay)
         if not killed:
-            raise RuntimeError(f"the run ended after {len(lost) + 1} lives: pass more --steps")
-        lost += [] if previous is None else [previous - start]
-        previous = reached
+            raise RuntimeError(f"the run ended after {len(starts)} kills: pass more --steps")
+        starts, ends = [*starts, start], [*ends, reached]
         writing += any((config.workdir / "checkpoints").glob("*tmp*"))
-        print(f"life {len(lost) + 1}: from step {start} to {reached}", flush=True)
+        print(f"life {len(starts)}: from step {start} to {reached}", flush=True)
     start, _, _ = kill_one(context, config, delay=1e6)
-    return {"lost_steps": [*lost, previous - start], "inside_a_checkpoint_write": writing}
+    lost = [end - begin for end, begin in zip(ends, [*starts[1:], start], strict=True)]
+    return {"lost_steps": lost, "inside_a_checkpoint_write": writing}
 
 
 def final_state(workdir: Path) -> list[np.ndarray]:
@@ -129,10 +130,13 @@ def run(options: Options) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     with tempfile.TemporaryDirectory() as folder:
+        # The calm run compiles for all lives of the other one.
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{folder}/compiled"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         disturbed = configure(options, Path(folder) / "disturbed")
         calm = dataclasses.replace(disturbed, workdir=Path(folder) / "calm", checkpoint_every=1000)
-        found = kill_all(context, disturbed, options)
         kill_one(context, calm, delay=1e6)
+        found = kill_all(context, disturbed, options)
         found |= same(disturbed.workdir, calm.workdir)
     lost = found["lost_steps"]
     summary = {"kills": len(lost), "resumed": len(lost), "most_lost_steps": max(lost)}

@@ -1,6 +1,7 @@
 """Trains for a long time and watches memory and compilation: `python experiments/soak.py`.
 
-After a warm-up nothing may grow and nothing may compile again.
+After a warm-up nothing may grow and nothing may compile again. With many threads glibc keeps free
+memory in one arena a thread; MALLOC_ARENA_MAX=1 shows what the program itself holds.
 """
 
 import dataclasses
@@ -44,8 +45,8 @@ class Watch:
         self.every, self.compiled, self.samples = every, 0, []
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
-    def _listen(self, name: str, *_: Any, **__: Any) -> None:
-        self.compiled += name == COMPILED
+    def _listen(self, event: str, duration_secs: float, **_: Any) -> None:
+        self.compiled += event == COMPILED
 
     def over(self, task: Task) -> Task:
         """The same task, watched."""
@@ -91,6 +92,7 @@ def run(options: Options) -> None:
         "samples": watch.samples,
     }
     about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+    about |= {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX")}
     settings = {**dataclasses.asdict(options), "output": str(options.output)}
     write_json(options.output, {**about, "options": settings, **found})
 
