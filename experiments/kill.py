@@ -20,8 +20,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ht_jax.files import write_json
 from ht_jax.train import DataConfig, ModelConfig, TrainConfig, command, load_run, train
-from ht_jax.train.files import write_json
 from ht_jax.train.report import versions
 from ht_jax.train.step import split_model
 from ht_jax.train.task import build_task

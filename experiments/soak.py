@@ -15,8 +15,8 @@ from typing import Any
 
 import jax
 
+from ht_jax.files import write_json
 from ht_jax.train import DataConfig, ModelConfig, TrainConfig, command, train
-from ht_jax.train.files import write_json
 from ht_jax.train.report import versions
 from ht_jax.train.task import Task, build_task
 
