@@ -55,7 +55,7 @@ def _row(name: str, fmt: ht.Format, batch: int, repeats: int) -> Row:
     start = time.perf_counter()
     ranked = schedules.ranked(problem)
     planned = time.perf_counter() - start
-    tuned = schedules.tuned(problem, ranked)
+    tuned = schedules.tuned(problem, lambda: ranked)
     every = list(dict.fromkeys([*ranked, tuned]))
     start = time.perf_counter()
     calls: list[Any] = [tune.timed_call(problem, every[0])]

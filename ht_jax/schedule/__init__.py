@@ -4,10 +4,12 @@ import functools
 
 from ht_jax.schedule.cost import Device, device, price, tiled
 from ht_jax.schedule.lower import merge, run, run_merged
+from ht_jax.schedule.probe import probed
 from ht_jax.schedule.reading import Arithmetic, Reading
 from ht_jax.schedule.schedule import Mode, Problem, Schedule, Step
 from ht_jax.schedule.search import candidates
-from ht_jax.schedule.tune import cache_folder, remember, remembered, tuned
+from ht_jax.schedule.store import cache_folder
+from ht_jax.schedule.tune import remember, remembered, tuned
 
 __all__ = [
     "Arithmetic",
@@ -23,6 +25,7 @@ __all__ = [
     "merge",
     "plan",
     "price",
+    "probed",
     "ranked",
     "remember",
     "remembered",
@@ -46,9 +49,14 @@ def _modelled(problem: Problem) -> Schedule:
     return ranked(problem)[0]
 
 
-def ranked(problem: Problem) -> list[Schedule]:
-    """All candidates for a problem, priced, the best first."""
-    dev = device(problem.device)
+def ranked(problem: Problem, dev: Device | None = None) -> list[Schedule]:
+    """All candidates for a problem, priced, the best first.
+
+    Args:
+        problem: what is contracted.
+        dev: a cost model in place of that of the problem's kind of device.
+    """
+    dev = dev or device(problem.device)
     priced = (price(tiled(found, dev), dev) for found in candidates(problem, dev))
     return sorted(priced, key=lambda schedule: schedule.seconds)
 
@@ -83,4 +91,4 @@ def plan(
         7344.0
     """
     problem = fmt.problem(batch, mode=mode, dtype=dtype, reading=reading)
-    return tuned(problem, ranked(problem)) if tune else best(problem)
+    return tuned(problem, lambda: ranked(problem, probed())) if tune else best(problem)

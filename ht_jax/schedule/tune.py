@@ -7,14 +7,10 @@ that it depends on. Nothing here runs within a trace, and nothing unless it is a
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from ht_jax.files import write_atomic
+from ht_jax.schedule import store
 from ht_jax.schedule.cost import device, price
 from ht_jax.schedule.lower import run
 from ht_jax.schedule.reading import Reading
@@ -52,13 +48,15 @@ def remember(schedule: Schedule, kind: str | None = None) -> None:
 
 
 def tuned(
-    problem: Problem, ranked: Sequence[Schedule], report: Callable[[str], None] | None = None
+    problem: Problem,
+    ranked: Callable[[], Sequence[Schedule]],
+    report: Callable[[str], None] | None = None,
 ) -> Schedule:
     """The fastest of the best few schedules, measured now or read from the disk.
 
     Args:
         problem: what is contracted.
-        ranked: the candidates, the most promising first.
+        ranked: gives the candidates, the most promising first.
         report: is told, in a line, what was measured.
 
     Raises:
@@ -68,19 +66,11 @@ def tuned(
         raise RuntimeError("schedules are measured outside of jit and grad: call plan before them")
     text = ""
     if jax.process_index() == 0:
-        found = _read(problem) or _measure(problem, ranked, report or (lambda line: None))
+        found = _read(problem) or _measure(problem, ranked(), report or (lambda line: None))
         text = found.to_json()
     chosen = Schedule.from_json(_agreed(text))
     remember(chosen, problem.device)
     return _for_batch(chosen, problem)
-
-
-def cache_folder() -> Path:
-    """Where measured schedules lie: HT_JAX_CACHE_DIR, or a folder in the user's cache."""
-    if given := os.environ.get("HT_JAX_CACHE_DIR"):
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ht_jax" / "schedules"
 
 
 def _measure(
@@ -159,39 +149,21 @@ def _for_batch(schedule: Schedule, problem: Problem) -> Schedule:
     return price(moved, device(problem.device))
 
 
-def _key(problem: Problem) -> dict[str, Any]:
-    """All that a measurement depends on."""
-    device = jax.devices()[0]
-    kind = [device.platform, device.device_kind, platform.machine(), os.cpu_count()]
-    fields = dataclasses.asdict(_bucket(problem))
-    return json.loads(json.dumps({**fields, "jax": jax.__version__, "kind": kind}))
-
-
-def _path(key: dict[str, Any]) -> Path:
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / f"{digest[:32]}.json"
-
-
 def _read(problem: Problem) -> Schedule | None:
-    """What was measured before; a file that is not just that counts as absent."""
-    key = _key(problem)
+    """What was measured before for this problem on such a machine."""
     try:
-        stored = json.loads(_path(key).read_text())
-        found = Schedule.from_json(json.dumps(stored["schedule"]))
-    except (OSError, ValueError, TypeError, KeyError):
+        found = Schedule.from_json(json.dumps(store.read(_key(problem))))
+    except ValueError:
         return None
-    return found if stored["key"] == key and found.network == problem.network else None
+    return found if found.network == problem.network else None
 
 
 def _write(problem: Problem, schedule: Schedule) -> None:
-    """Keeps a measurement for later processes; where the disk refuses, for this one alone."""
-    key = _key(problem)
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        stored = {"key": key, "schedule": json.loads(schedule.to_json())}
-        write_atomic(_path(key), json.dumps(stored))
-    except OSError:
-        return
+    store.write(_key(problem), json.loads(schedule.to_json()))
+
+
+def _key(problem: Problem) -> dict[str, Any]:
+    return {**dataclasses.asdict(_bucket(problem)), **store.machine()}
 
 
 def _agreed(text: str) -> str:

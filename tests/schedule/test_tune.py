@@ -10,7 +10,7 @@ import pytest
 
 import ht_jax as ht
 from ht_jax import schedule as schedules
-from ht_jax.schedule import tune
+from ht_jax.schedule import probe, store, tune
 
 FMT = ht.HT((4, 5), (2, 3), rank=2)
 
@@ -23,6 +23,12 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(tune, "CANDIDATES", 2)
 
 
+@pytest.fixture(autouse=True)
+def _quick_probe(monkeypatch):
+    monkeypatch.setattr(probe, "SIDE", 16)
+    monkeypatch.setattr(probe, "LARGE", 2**12)
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """Counts how many schedules are timed."""
@@ -32,7 +38,8 @@ def measured(monkeypatch):
 
 
 def stored_file():
-    (path,) = schedules.cache_folder().iterdir()
+    """The schedule's file; the other one holds what the probe measured."""
+    (path,) = (p for p in schedules.cache_folder().iterdir() if "network" in p.read_text())
     return path
 
 
@@ -89,12 +96,13 @@ def test_batches_of_a_bucket_share_a_measurement(measured):
 def test_a_spoiled_file_is_measured_again_and_rewritten(spoil, measured):
     ht.plan(FMT, 6, tune=True)
     whole = stored_file().read_text()
-    stored_file().write_text(spoil(whole))
+    path = stored_file()
+    path.write_text(spoil(whole))
     tune._known.clear()
     count = len(measured)
     ht.plan(FMT, 6, tune=True)
     assert len(measured) > count
-    assert json.loads(stored_file().read_text())["key"] == json.loads(whole)["key"]
+    assert json.loads(path.read_text())["key"] == json.loads(whole)["key"]
 
 
 def test_a_disk_that_refuses_does_not_matter(tmp_path, monkeypatch):
@@ -117,3 +125,18 @@ def test_other_tiles_are_tried():
     schedule = dataclasses.replace(ht.plan(FMT, 64), tile=16, remat=True)
     tried = {(s.tile, s.remat) for s in tune._other_tiles(schedule)}
     assert tried == {(0, True), (8, True), (32, True), (16, False)}
+
+
+def test_the_probe_is_kept_and_read_back():
+    first = schedules.probed()
+    assert first.flops != schedules.device("cpu").flops
+    assert schedules.probed() == first
+
+
+@pytest.mark.parametrize("value", [None, [], {"flops": 1.0}, {"flops": -1.0}, {"flops": "fast"}])
+def test_a_spoiled_probe_is_measured_again(value):
+    schedules.probed()
+    key = {"probe": 1, **store.machine()}
+    spoiled = {**store.read(key), **value} if value else value
+    store.write(key, {"flops": 1.0} if value == {"flops": 1.0} else spoiled)
+    assert schedules.probed().flops > 1e3
