@@ -1,5 +1,6 @@
 """Recurrent layers whose weights are tensor networks, for JAX and Flax."""
 
+from ht_jax import convert as convert
 from ht_jax import export as export
 from ht_jax import models as models
 from ht_jax import nn as nn
@@ -22,6 +23,7 @@ from ht_jax.formats import Weight as Weight
 from ht_jax.formats import apply as apply
 from ht_jax.formats import parse_format as parse_format
 from ht_jax.network import TensorNetwork as TensorNetwork
+from ht_jax.pretrained import load_pretrained as load_pretrained
 from ht_jax.schedule import Reading as Reading
 from ht_jax.schedule import Schedule as Schedule
 from ht_jax.schedule import plan as plan

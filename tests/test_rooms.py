@@ -21,7 +21,18 @@ TOP = (
     "summary",
     "suggest",
 )
-ROOMS = (*TOP, "plot", "cite", "surgery", "compression", "export", "data", "train")
+REST = (
+    "plot",
+    "cite",
+    "surgery",
+    "compression",
+    "export",
+    "convert",
+    "pretrained",
+    "data",
+    "train",
+)
+ROOMS = (*TOP, *REST)
 
 
 def imported(path):

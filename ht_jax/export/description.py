@@ -169,9 +169,8 @@ _RNN_OPTIONS = ("time_major", "return_carry", "reverse", "keep_order")
 
 def _rnn(rnn: nn.RNN) -> Plain:
     found = {name: True for name in _RNN_OPTIONS if getattr(rnn, name)}
-    reading = getattr(rnn, "reading", rnn)
     for name, default in (("scale", 1.0), ("offset", 0.0), ("arithmetic", "float")):
-        value = getattr(reading, name, default)
+        value = getattr(rnn.reading, name)
         found |= {name: value} if value != default else {}
     found |= {"unroll": rnn.unroll} if rnn.unroll != 1 else {}
     return {**found, "cell": describe(rnn.cell)}

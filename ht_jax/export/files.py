@@ -17,6 +17,7 @@ import numpy as np
 from flax import nnx
 
 from ht_jax.export.description import build, describe
+from ht_jax.files import write_atomic
 
 VERSION = 1
 Storage = Literal["float16", "int8"] | None
@@ -64,7 +65,7 @@ def save(
     about: dict[str, Any] = {"version": VERSION, "scales": scales}
     about["model"] = describe(model) if described else None
     texts = {"ht_jax": _json(about), "card": _json(dict(card or {})), **(metadata or {})}
-    _write(Path(path), serialize(arrays, texts))
+    write_atomic(Path(path), serialize(arrays, texts))
 
 
 def load(path: str | os.PathLike, *, into: nnx.Module | None = None) -> Any:
@@ -222,9 +223,3 @@ def _about(texts: Mapping[str, str]) -> dict[str, Any]:
 
 def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

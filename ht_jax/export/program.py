@@ -79,12 +79,11 @@ def program(model: VideoClassifier) -> dict[str, Any]:
         )
     rnns = layers_of(model)
     first = next(iter(rnns.values()))
-    reading: Any = getattr(first, "reading", first)
     return {
         "version": runtime.VERSION,
         "in_features": first.cell.in_features,
-        "scale": reading.scale,
-        "offset": reading.offset,
+        "scale": first.reading.scale,
+        "offset": first.reading.offset,
         "layers": [_layer(rnn.cell, f"{path}.cell") for path, rnn in rnns.items()],
     }
 

@@ -171,7 +171,7 @@ class RecurrentCell(nnx.RNNCellBase):
         (weight,) = promote((self.recurrent_weight(),), self.dtype)
         fmt, dtype = weight.format, jax.tree.leaves(weight)[0].dtype
         prepared = weight.prepare(batch, mode="train")
-        if not isinstance(batch, int):  # symbolic, under jax.export
+        if not isinstance(batch * steps, int):  # symbolic, under jax.export
             return prepared
         dense = Dense(fmt.in_features, fmt.out_features)
         formed = fmt.plan(fmt.in_features, dtype=dtype).seconds

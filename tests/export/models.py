@@ -27,12 +27,12 @@ def classifier(layers=None, **options):
     return model
 
 
-def deep_classifier():
+def deep_classifier(joint=None):
     """Every cell once, each with another way of holding its matrices."""
     rngs = nnx.Rngs(1)
-    fmt, kcp = ht.HT((8, 6), (4, 4), rank=3), ht.KCP((8, 4), (4, 4), 2, 1)
+    fmt, joint = ht.HT((8, 6), (4, 4), rank=3), joint or ht.KCP((8, 4), (4, 4), 2, 1)
     first = ht.nn.LSTMCell(48, 16, input=fmt, layer_norm=True, rngs=rngs)
-    second = ht.nn.GRUCell(16, 16, joint=kcp, rngs=rngs)
+    second = ht.nn.GRUCell(16, 16, joint=joint, rngs=rngs)
     second.candidate_bias[...] = jnp.linspace(-1, 1, 16, dtype=jnp.float32)
     third = ht.nn.SimpleCell(16, 8, recurrent=ht.LowRank(8, 8, 2), rngs=rngs)
     return classifier([ht.nn.RNN(first, scale=0.01, offset=-1.0), *map(ht.nn.RNN, (second, third))])
