@@ -25,6 +25,17 @@ class Run:
         """What the run reported, if it is finished."""
         return read_summary(self.config.workdir / "summary.json")
 
+    @property
+    def result(self) -> Summary:
+        """What the run reported.
+
+        Raises:
+            ValueError: it is not finished.
+        """
+        if (summary := self.summary) is None:
+            raise ValueError(f"the run in {self.config.workdir} is not finished")
+        return summary
+
 
 def work(runs: Sequence[Run]) -> None:
     """Trains whatever is not finished, in order; the same call again carries on."""

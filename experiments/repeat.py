@@ -53,8 +53,7 @@ def result(runs: Sequence[Run]) -> dict[str, Any]:
     """
     by_seed: dict[int, list[float]] = {}
     for run in runs:
-        assert run.summary is not None
-        by_seed.setdefault(run.config.seed, []).append(run.summary.test_accuracy)
+        by_seed.setdefault(run.config.seed, []).append(run.result.test_accuracy)
     means = [sum(values) / len(values) for values in by_seed.values()]
     return {
         "test_accuracies": by_seed,
@@ -86,7 +85,7 @@ def repeat(args: Sequence[str]) -> None:
 
 
 def _runs(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(run.summary) for run in runs if run.summary is not None]
+    return [dataclasses.asdict(run.result) for run in runs]
 
 
 def main(args: Sequence[str]) -> int:

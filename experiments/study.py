@@ -66,7 +66,7 @@ def tuning(options: Options, system: StudySystem) -> list[Run]:
 
 def best_rate(runs: Sequence[Run]) -> float:
     """The learning rate with the best validation accuracy; the lower one of two that tie."""
-    found = [(run.summary, run.config.optimizer.learning_rate) for run in runs]
+    found = [(run.result, run.config.optimizer.learning_rate) for run in runs]
     return max(found, key=lambda pair: (pair[0].validation_accuracy, -pair[1]))[1]
 
 
@@ -131,7 +131,7 @@ def result(options: Options, runs: dict[StudySystem, list[Run]]) -> dict[str, An
         options: the command line.
         runs: of every system.
     """
-    accuracies = {s.name: [run.summary.test_accuracy for run in found] for s, found in runs.items()}
+    accuracies = {s.name: [run.result.test_accuracy for run in found] for s, found in runs.items()}
     rows = [_row(system, found) for system, found in runs.items()]
     return {
         "command": shlex.join(["python", *sys.argv]),
@@ -145,7 +145,7 @@ def result(options: Options, runs: dict[StudySystem, list[Run]]) -> dict[str, An
 
 
 def _row(system: StudySystem, runs: Sequence[Run]) -> dict[str, Any]:
-    summaries = [run.summary for run in runs]
+    summaries = [run.result for run in runs]
     values = [summary.test_accuracy for summary in summaries]
     return {
         "system": system.name,
