@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from typing import Any, Literal
 
 import jax
@@ -100,7 +101,7 @@ def exact_product(
     """
     parts = _parts(v, arithmetic)
     y = _dot(x, jnp.concatenate(parts, axis=1))
-    return y.reshape(len(x), len(parts), v.shape[1]).sum(1).astype(v.dtype)
+    return _summed(y, len(parts), 1).astype(v.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -115,7 +116,7 @@ def exact_transposed_product(
     turned = _dot(jnp.eye(g.shape[1], dtype=jnp.float32), g.astype(jnp.float32), 1)
     parts = _parts(turned, arithmetic)
     v = barrier(_dot(barrier(jnp.concatenate(parts)), x))
-    return v.reshape(len(parts), g.shape[1], x.shape[1]).sum(0).T.astype(g.dtype)
+    return _summed(v, len(parts), 0).T.astype(g.dtype)
 
 
 def _rule(product, transposed):
@@ -138,6 +139,11 @@ def _parts(a: Array, arithmetic: Arithmetic) -> list[Array]:
     if arithmetic == "bfloat16":
         return [high]
     return [high, (a - high.astype(a.dtype)).astype(jnp.bfloat16)]
+
+
+def _summed(a: Array, parts: int, axis: int) -> Array:
+    """The sum of the blocks; adding slices is twice as fast on a CPU as reducing an axis."""
+    return functools.reduce(operator.add, jnp.split(a, parts, axis=axis))
 
 
 def _dot(a: Array, b: Array, axis: int = 0) -> Array:

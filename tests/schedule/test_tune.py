@@ -26,7 +26,7 @@ def _own_cache(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def _quick_probe(monkeypatch):
     monkeypatch.setattr(probe, "SIDE", 16)
-    monkeypatch.setattr(probe, "LARGE", 2**12)
+    monkeypatch.setattr(probe, "LARGE", 2**14)
 
 
 @pytest.fixture
