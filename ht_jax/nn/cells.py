@@ -16,7 +16,7 @@ from jaxtyping import Array, Shaped
 
 from ht_jax.formats import Dense, Format, Prepared, Weight, apply
 from ht_jax.nn.linear import TensorDense, promote
-from ht_jax.schedule import Reading
+from ht_jax.schedule import Reading, modelled
 
 Carry = Any
 
@@ -174,8 +174,8 @@ class RecurrentCell(nnx.RNNCellBase):
         if not isinstance(batch * steps, int):  # symbolic, under jax.export
             return prepared
         dense = Dense(fmt.in_features, fmt.out_features)
-        formed = fmt.plan(fmt.in_features, dtype=dtype).seconds
-        formed += steps * dense.plan(batch, dtype=dtype).seconds
+        formed = modelled(fmt.problem(fmt.in_features, dtype=dtype)).seconds
+        formed += steps * modelled(dense.problem(batch, dtype=dtype)).seconds
         faster = formed < steps * prepared.schedule.seconds
         return weight.to_dense(self.precision) if faster else prepared
 

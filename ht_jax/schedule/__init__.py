@@ -1,6 +1,8 @@
 """Schedules: in which order a tensor network is contracted with its input, and why."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 from ht_jax.schedule.cost import Device, device, price, tiled
 from ht_jax.schedule.lower import merge, run, run_merged
@@ -19,10 +21,12 @@ __all__ = [
     "Reading",
     "Schedule",
     "Step",
+    "asked",
     "best",
     "cache_folder",
     "device",
     "merge",
+    "modelled",
     "plan",
     "price",
     "probed",
@@ -41,11 +45,28 @@ def best(problem: Problem) -> Schedule:
     The cost model's choice is the same every time; a tuned schedule is one that `plan` with
     `tune=True` measured, or that `remember` was given, in this process.
     """
-    return remembered(problem) or _modelled(problem)
+    for record in _records:
+        record.append(problem)
+    return remembered(problem) or modelled(problem)
+
+
+_records: list[list[Problem]] = []
+
+
+@contextlib.contextmanager
+def asked() -> Iterator[list[Problem]]:
+    """Records the problems that are asked of `best` meanwhile: what a traced function contracts."""
+    record: list[Problem] = []
+    _records.append(record)
+    try:
+        yield record
+    finally:
+        _records.remove(record)
 
 
 @functools.lru_cache(1024)
-def _modelled(problem: Problem) -> Schedule:
+def modelled(problem: Problem) -> Schedule:
+    """The cost model's choice for a problem."""
     return ranked(problem)[0]
 
 

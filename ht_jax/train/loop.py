@@ -26,6 +26,7 @@ from ht_jax.train.parallel import Parallel, make_parallel
 from ht_jax.train.progress import make_progress
 from ht_jax.train.record import Recorder
 from ht_jax.train.report import Summary, read_summary, summarize, write_summary
+from ht_jax.train.schedules import settle
 from ht_jax.train.step import TrainState, init_state, make_eval_step, make_train_step, split_model
 from ht_jax.train.stopping import StopSignals
 from ht_jax.train.table import print_summary
@@ -120,6 +121,7 @@ def _run(learner: Learner) -> Summary:
     with locked(workdir, holds=_chief()):
         if _chief():
             write_json(workdir / "config.json", to_dict(config))
+        settle(config, learner.task, _say)
         clock, results = _train(learner)
         summary = summarize(config, learner.task, clock, results)
         if _chief():

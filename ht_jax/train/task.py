@@ -126,7 +126,7 @@ def _build_model(
         rngs=rngs,
     )
     model = VideoClassifier(
-        nn.RNN(cell, scale=chosen.pixel_scale),
+        nn.RNN(cell, scale=chosen.pixel_scale, arithmetic=chosen.arithmetic),
         hidden,
         num_classes,
         features=cnn,
