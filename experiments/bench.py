@@ -21,6 +21,7 @@ SUITES = {
     "step": "one frame of a stream",
     "memory": "peak memory of a training step, each in a process of its own",
     "scale": "time and memory with the frame size, the rank and the number of modes",
+    "input": "the input pipeline beside the fastest model",
     "parallel": "formats of like ranks over threads and batches",
     "plans": "what planning costs, and how far its choice is from the best",
 }
