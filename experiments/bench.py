@@ -23,6 +23,7 @@ SUITES = {
     "scale": "time and memory with the frame size, the rank and the number of modes",
     "input": "the input pipeline beside the fastest model",
     "parallel": "formats of like ranks over threads and batches",
+    "decompose": "tensors compressed, rounded, multiplied, added: beside other libraries",
     "plans": "what planning costs, and how far its choice is from the best",
 }
 

@@ -98,6 +98,10 @@ def multiply(x: HTTensor, y: HTTensor) -> HTTensor:
 
     Raises:
         ValueError: the shapes or the trees differ.
+
+    >>> from ht_jax.tensor import ones
+    >>> float(multiply(2 * ones((2, 3)), 3 * ones((2, 3)))[1, 2])
+    6.0
     """
     return dataclasses.replace(x, cores=formed_cores(product_of(x, y)))
 

@@ -117,6 +117,10 @@ def laplace_like(
         tree: dimension tree, balanced unless given.
 
     Source: Kressner and Tobler 2014, section 3.1 (all ranks are 2).
+
+    >>> ground, excited = [jnp.ones(2)] * 3, [jnp.arange(2.0)] * 3
+    >>> float(laplace_like(ground, excited)[1, 1, 0])
+    2.0
     """
     tree = as_tree(tree, len(ground))
     dtype = jnp.result_type(*ground, *excited)

@@ -100,6 +100,9 @@ def sign(
 
     Raises:
         ValueError: the iteration does not converge.
+
+    >>> float(sign(-3 * ones((2, 2)), tol=1e-4)[0, 0])
+    -1.00
     """
     limits = {"tol": tol / 10, "max_rank": max_rank}
     one = ones(x.shape, tree=x.tree, dtype=x.dtype)
@@ -123,6 +126,9 @@ def maximum(
 
     Raises:
         ValueError: the iteration for the sign of x - y does not converge.
+
+    >>> float(maximum(ones((2, 2)), 3 * ones((2, 2)), tol=1e-4)[0, 0])
+    3.00
     """
     limits = {"tol": tol / 4, "max_rank": max_rank}
     difference = truncate_sum([x, -y], **limits)

@@ -57,6 +57,10 @@ def hsvd(
     Raises:
         ValueError: the number of axes is not the number of leaves, a value of `x` is not
             finite, or `tol` is below what the dtype of `x` can resolve, or `x` is traced.
+
+    >>> cores = hsvd(jnp.ones((2, 3, 4)), DimensionTree.balanced(3), tol=1e-4)
+    >>> cores["leaf_2"].shape, cores["node_0_2"].shape
+    ((4, 1), (1, 1))
     """
     if x.ndim != tree.num_modes:
         raise ValueError(f"x has {x.ndim} axes, but the tree {tree} has {tree.num_modes} leaves")

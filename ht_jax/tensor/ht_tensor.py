@@ -26,9 +26,10 @@ from ht_jax.tree import DimensionTree, Nested
 class HTTensor:
     """A hierarchical Tucker tensor.
 
-    Build one with `from_dense`, `from_cp`, `from_tt`, `from_function`, `ht_jax.tensor.random` or,
-    from cores, with `of`. All operations work under jit, vmap and grad, except those whose ranks
-    follow from a tolerance. A batch of tensors is a batch of cores: use `jax.vmap`.
+    Build one with `from_dense`, with `from_cp`, `from_tt`, `cross` (from a function of indices),
+    `random` and others of `ht_jax.tensor` or, from cores, with `of`. All operations work under jit,
+    vmap and grad, except those whose ranks follow from a tolerance. A batch of tensors is a batch
+    of cores: use `jax.vmap`.
 
     Args:
         cores: by node: leaves (n_k, r), transfer tensors (r, r_left, r_right), the root's without
@@ -58,6 +59,10 @@ class HTTensor:
 
         Raises:
             ValueError: a core is missing or too many, or a shape does not fit its neighbours.
+
+        >>> cores = {"leaf_0": jnp.eye(2), "leaf_1": jnp.eye(2), "node_0_1": jnp.ones((2, 2))}
+        >>> HTTensor.of(cores, (0, 1)).to_dense().tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
         """
         tree = as_tree(tree, None)
         if set(cores) != set(tree.nodes):

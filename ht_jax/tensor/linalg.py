@@ -8,6 +8,7 @@ kept is larger than the first one dropped, whatever coincides within either grou
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -17,6 +18,8 @@ import numpy as np
 from jax.core import Tracer
 
 _BLOCK = 2**17  # numbers in a block of a QR decomposition
+_LARGE = 2**12  # numbers from which matrix products are faster than LAPACK's QR and SVD
+_RESOLVED = 1000.0  # squared errors this many times eps are resolved by a Gram matrix
 
 Matrix = Any  # np.ndarray or jax.Array: what an operation gets decides what it returns
 
@@ -72,15 +75,63 @@ def orthonormal(a: Matrix) -> tuple[Matrix, Matrix]:
     """A reduced QR decomposition, with the derivative of the gauge Q^H dQ = 0.
 
     The derivative of the span exists where `a` has full column rank; of `q @ r`, in directions
-    that keep the null space of `a`, it is right besides.
+    that keep the null space of `a`, it is right besides. Tall matrices are done by matrix products
+    (`cholesky_qr`) where these reach the same precision.
     """
-    return np.linalg.qr(a) if isinstance(a, np.ndarray) else _qr(a)
+    if not isinstance(a, np.ndarray):
+        return _qr(a)
+    if is_large(a):
+        with np.errstate(all="ignore"), contextlib.suppress(np.linalg.LinAlgError):
+            q, r, exact = cholesky_qr(a)
+            if exact:
+                return q, r
+    return np.linalg.qr(a)
 
 
 @jax.custom_jvp
 def _qr(a: jax.Array) -> tuple[jax.Array, jax.Array]:
-    q, r = jnp.linalg.qr(a)
-    return q, r
+    def householder() -> tuple[jax.Array, jax.Array]:
+        q, r = jnp.linalg.qr(a)
+        return q, r
+
+    if not is_large(a):
+        return householder()
+    q, r, exact = cholesky_qr(a)
+    return jax.lax.cond(exact, lambda: (q, r), householder)
+
+
+def is_large(a: Matrix) -> bool:
+    """Whether it pays to try an algorithm of matrix products first."""
+    return a.size >= _LARGE and a.shape[0] >= 4 * a.shape[-1]
+
+
+def cholesky_qr(a: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """Q, R by two Cholesky decompositions of Q^H Q, and whether they are as good as Householder's.
+
+    They are if the first leaves |Q^H Q - 1| below a half; it does if cond(a)^2 eps is small.
+
+    Source: Yamamoto, Nakatsukasa, Yanagisawa and Fukaya, Electron. Trans. Numer. Anal. 44 (2015).
+    """
+    xp, rows = backend(a), adjoint(a)
+    first = xp.linalg.cholesky(gram(rows))
+    rows = _solved(first, rows)
+    nearly = gram(rows)
+    exact = xp.linalg.norm(nearly - xp.eye(len(nearly), dtype=a.dtype)) < 0.5
+    second = xp.linalg.cholesky(nearly)
+    return adjoint(_solved(second, rows)), adjoint(first @ second), exact
+
+
+def gram(rows: Matrix) -> Matrix:
+    """`rows @ rows^H`, in full precision on every device."""
+    if isinstance(rows, np.ndarray):
+        return rows @ adjoint(rows)
+    return jnp.matmul(rows, adjoint(rows), precision=jax.lax.Precision.HIGHEST)
+
+
+def _solved(low: Matrix, rows: Matrix) -> Matrix:
+    if isinstance(rows, np.ndarray):
+        return np.linalg.solve(low, rows)
+    return jax.scipy.linalg.solve_triangular(low, rows, lower=True)
 
 
 @_qr.defjvp
@@ -156,6 +207,45 @@ def _leading_jvp(rank, primals, tangents):
     if a.shape[0] > u.shape[1]:
         du = du + (moved - u @ (adjoint(u) @ moved)) * _inverse(kept**2, a)
     return u1, du
+
+
+def leading_of_gram(squared: Matrix, rank: int) -> tuple[Matrix, Matrix]:
+    """The `rank` leading eigenvectors of A A^H, and whether they serve as well as A's own.
+
+    Eigenvectors are exact for A A^H up to its rounding, so what they drop exceeds the least
+    possible by eps |A|^2 in the square: nothing, unless that is all that is dropped.
+    """
+    if isinstance(squared, np.ndarray):
+        squares, u = _eigh(squared)
+        return u[:, :rank], _resolved(squares, rank)
+    return _leading_of_gram(squared, rank)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _leading_of_gram(squared: jax.Array, rank: int) -> tuple[jax.Array, jax.Array]:
+    squares, u = _eigh(squared)
+    return u[:, :rank], _resolved(squares, rank)
+
+
+@_leading_of_gram.defjvp
+def _leading_of_gram_jvp(rank, primals, tangents):
+    (squared,), (change,) = primals, tangents
+    squares, u = _eigh(squared)
+    u1, u2 = u[:, :rank], u[:, rank:]
+    gaps = squares[:rank] - squares[rank:, None]
+    du = u2 @ (adjoint(u2) @ change @ u1 * _inverse(gaps, squared))
+    return (u1, _resolved(squares, rank)), (du, np.zeros((), jax.dtypes.float0))
+
+
+def _resolved(squares: Matrix, rank: int) -> Matrix:
+    """Whether what is dropped is far above the rounding of the Gram matrix, or nothing is."""
+    least = _RESOLVED * float(jnp.finfo(squares.dtype).eps) * squares.sum()
+    return (squares[rank:].sum() > least) | (rank == len(squares))
+
+
+def _eigh(squared: Matrix) -> tuple[Matrix, Matrix]:
+    squares, u = backend(squared).linalg.eigh(squared)
+    return squares[::-1], u[:, ::-1]
 
 
 def _inverse(gap: jax.Array, like: jax.Array) -> jax.Array:

@@ -211,6 +211,10 @@ def squeeze(x: HTTensor, modes: Sequence[int] | None = None) -> HTTensor | Array
 
     Raises:
         ValueError: a given mode is larger than 1.
+
+    >>> from ht_jax.tensor import ones
+    >>> squeeze(ones((2, 1, 3, 1))).shape, squeeze(ones((2, 1, 3, 1)), [1]).shape
+    ((2, 3), (2, 3, 1))
     """
     if modes is None:
         modes = [k for k, n in enumerate(x.shape) if n == 1]

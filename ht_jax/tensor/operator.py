@@ -51,7 +51,11 @@ class HTOperator:
     def from_dense(
         cls, array: Inexact[Array, "*shapes"], *, tree: Tree = None, **limits: Any
     ) -> HTOperator:
-        """An operator from its array (m_1, .., m_d, n_1, .., n_d): see `HTTensor.from_dense`."""
+        """An operator from its array (m_1, .., m_d, n_1, .., n_d): see `HTTensor.from_dense`.
+
+        >>> HTOperator.from_dense(jnp.ones((2, 3, 4, 5)), max_rank=1).in_shape
+        (4, 5)
+        """
         d = array.ndim // 2
         out_shape, in_shape = array.shape[:d], array.shape[d:]
         pairs = array.transpose([axis for k in range(d) for axis in (k, d + k)])
@@ -77,6 +81,12 @@ class HTOperator:
     def __add__(self, other: HTOperator) -> HTOperator:
         return dataclasses.replace(self, tensor=add(self.tensor, other.tensor))
 
+    def __neg__(self) -> HTOperator:
+        return dataclasses.replace(self, tensor=-self.tensor)
+
+    def __sub__(self, other: HTOperator) -> HTOperator:
+        return self + -other
+
     def __mul__(self, factor: Any) -> HTOperator:
         return dataclasses.replace(self, tensor=scale(self.tensor, factor))
 
@@ -98,6 +108,10 @@ def apply(operator: HTOperator, x: HTTensor | HTOperator, **limits: Any) -> HTTe
 
     Raises:
         ValueError: the sizes or the trees do not fit.
+
+    >>> from ht_jax.tensor import ones
+    >>> apply(laplace([jnp.eye(2), jnp.eye(3)]), ones((2, 3)), tol=1e-5).ranks
+    {'leaf_0': 1, 'leaf_1': 1}
     """
     operator, x = on_host((operator, x))
     source, wrap, arrays = _product(operator, x)
@@ -166,7 +180,11 @@ def kronecker(matrices: Sequence[Inexact[Array, "m n"]], *, tree: Tree = None) -
 
 
 def identity(shape: Sequence[int], *, tree: Tree = None, dtype: Any = float) -> HTOperator:
-    """The identity."""
+    """The identity.
+
+    >>> identity((2, 3)).to_dense().shape
+    (2, 3, 2, 3)
+    """
     return kronecker([jnp.eye(n, dtype=dtype) for n in shape], tree=tree)
 
 

@@ -25,6 +25,11 @@ def plot_sv(x: HTTensor, *, profile: bool = True) -> Any:
         ImportError: matplotlib is missing.
 
     Source: `plot_sv` of the htucker toolbox (Kressner and Tobler 2014, figure 9).
+
+    >>> from ht_jax.tensor import ones
+    >>> figure = plot_sv(ones((2, 3, 4)))
+    >>> len(figure.axes)  # the tree and the rank profile
+    2
     """
     figure_of = _matplotlib()
     values = {node: np.asarray(s) for node, s in singular_values(x).items()}
@@ -38,7 +43,8 @@ def plot_sv(x: HTTensor, *, profile: bool = True) -> Any:
     canvas.axis("off")
     _draw_edges(canvas, x.tree, places)
     largest = max((s[0] for s in values.values()), default=1.0) or 1.0
-    floor = max(min(s[s > 0].min(initial=largest) for s in values.values()), 1e-17 * largest)
+    least = min((s[s > 0].min(initial=largest) for s in values.values()), default=largest)
+    floor = max(least, 1e-17 * largest)
     canvas.text(*places[x.tree.root], "root", ha="center", va="center", **_box())
     for node, s in values.items():
         _draw_values(canvas, node, s, places[node], (floor / 3, largest * 3))
@@ -82,13 +88,14 @@ def _draw_edges(canvas: Any, tree: DimensionTree, places: dict[str, tuple[float,
 def _draw_values(
     canvas: Any, node: str, s: np.ndarray, place: tuple[float, float], limits: tuple[float, float]
 ) -> None:
-    size = (0.8, 0.56)
+    size = (0.72, 0.56)
     corner = (place[0] - size[0] / 2, place[1] - size[1] / 2)
     axes = canvas.inset_axes((*corner, *size), transform=canvas.transData)
     axes.semilogy(np.arange(1, len(s) + 1), np.maximum(s, limits[0]), ".-", ms=4, lw=0.8)
     axes.set(ylim=limits, xlim=(0.5, max(len(s), 2) + 0.5))
     label = node.removeprefix("node_").replace("leaf_", "leaf ")
-    axes.set_title(f"{label}: r={len(s)}", fontsize=7, pad=2, backgroundcolor="white")
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # hides the edge to its parent
+    axes.set_title(f"{label}: r={len(s)}", fontsize=7, pad=3, bbox=behind)
     axes.tick_params(labelsize=5, length=2, pad=1)
     axes.minorticks_off()
 

@@ -30,6 +30,12 @@ def horizontal(x: HTTensor, gradient: HTTensor) -> HTTensor:
 
     Returns:
         Directions of the cores, in the gauge U_t^T dU_t = 0: a tangent vector (see `tangent`).
+
+    >>> from ht_jax.tensor import ones
+    >>> x = orthogonalize(ones((2, 3)))
+    >>> direction = horizontal(x, jax.grad(lambda t: t[0, 0])(x))
+    >>> bool(jnp.allclose(x.cores["leaf_1"].T @ direction.cores["leaf_1"], 0, atol=1e-6))
+    True
     """
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise ValueError(f"x is {x.dtype}: optimisation is for real tensors")
@@ -54,6 +60,11 @@ def tangent(x: HTTensor, directions: HTTensor) -> HTTensor:
     """The tangent vector of directions of the cores, as a tensor of twice the ranks.
 
     Frames [U_t, dU_t], and `dU_t = (dU_l x U_r + U_l x dU_r) B_t + (U_l x U_r) dB_t`.
+
+    >>> from ht_jax.tensor import ones
+    >>> x = orthogonalize(ones((2, 3, 4)))
+    >>> tangent(x, project(x, 2 * x)).ranks["leaf_2"]
+    2
     """
     tree, cores = x.tree, {}
     for node in tree.nodes:
@@ -81,12 +92,23 @@ def project(x: HTTensor, z: HTTensor) -> HTTensor:
     Args:
         x: real tensor with orthonormal frames and full ranks.
         z: tensor of any ranks, of the same shape and tree.
+
+    >>> from ht_jax.tensor import ones
+    >>> x = orthogonalize(ones((2, 3)))
+    >>> float(tangent(x, project(x, 2 * x))[0, 0])  # x is tangent to its own multiples
+    2.00
     """
     return horizontal(x, jax.grad(lambda t: inner(z, t))(x))
 
 
 def retract(x: HTTensor, directions: HTTensor) -> HTTensor:
-    """A tensor of the same ranks, x plus the tangent vector up to second order."""
+    """A tensor of the same ranks, x plus the tangent vector up to second order.
+
+    >>> from ht_jax.tensor import ones
+    >>> x = orthogonalize(ones((2, 3)))
+    >>> float(retract(x, project(x, 2 * x))[0, 0])
+    3.00
+    """
     moved = jax.tree.map(jnp.add, x, directions)
     return orthogonalize(moved)
 

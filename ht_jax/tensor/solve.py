@@ -117,6 +117,12 @@ def als(
         The solution, and how it was found.
 
     Source: Holtz, Rohwedder and Schneider, SIAM J. Sci. Comput. 34 (2012), for trains.
+
+    >>> from ht_jax.tensor import ones
+    >>> from ht_jax.tensor.operator import identity
+    >>> x, info = als(2 * identity((2, 3)), ones((2, 3)), start=3 * ones((2, 3)), tol=1e-4)
+    >>> float(x[0, 0]), info.converged
+    (0.50, True)
     """
     x, size, sweep, residual = orthogonalize(start), float(norm(b)), 0, np.inf
     while sweep < sweeps:

@@ -19,12 +19,12 @@ from jaxtyping import Array, Float, Inexact
 from ht_jax.tensor.arithmetic import check_alike, cross_gramians, product_of
 from ht_jax.tensor.cores import Cores, rank_bounds, with_root_axis
 from ht_jax.tensor.hsvd import check_tolerance
-from ht_jax.tensor.ht_tensor import HTTensor
+from ht_jax.tensor.ht_tensor import HTTensor, as_tree
 from ht_jax.tensor.linalg import backend, einsum, on_host
 from ht_jax.tensor.linalg import singular_values as _values
 from ht_jax.tensor.sources import CPSum, Source, orthogonal_cores, sum_of
 from ht_jax.tensor.truncation import truncated_cores, truncated_within, weights
-from ht_jax.tree import DimensionTree
+from ht_jax.tree import DimensionTree, Nested
 
 
 class ToleranceWarning(UserWarning):
@@ -155,7 +155,7 @@ def truncate_cp(
     factors: Sequence[Inexact[Array, "n r"]],
     weights: Inexact[Array, " r"] | None = None,
     *,
-    tree: DimensionTree | None = None,
+    tree: DimensionTree | Nested | None = None,
     tol: float | None = None,
     abs_tol: float | None = None,
     max_rank: int | None = None,
@@ -169,8 +169,12 @@ def truncate_cp(
         tree: dimension tree, balanced unless given.
 
     Source: Kressner and Tobler 2014, section 6.2.
+
+    >>> t = truncate_cp([jnp.ones((n, 20)) for n in (2, 3, 4)], tol=1e-5)
+    >>> t.ranks["leaf_2"], float(t[0, 0, 0])
+    (1, 20.0)
     """
-    tree = tree or DimensionTree.balanced(len(factors))
+    tree = as_tree(tree, len(factors))
     if weights is not None:
         factors = [factors[0] * weights, *factors[1:]]
     arrays = on_host(list(factors))
@@ -195,6 +199,10 @@ def reduced_gramians(x: HTTensor) -> dict[str, Inexact[Array, "r r"]]:
     Where the frames are orthonormal, their eigenvalues are the squared singular values.
 
     Source: Grasedyck 2010, lemma 4.6; Kressner and Tobler 2014, section 5.3.
+
+    >>> from ht_jax.tensor import ones
+    >>> reduced_gramians(ones((2, 3)))["leaf_0"].tolist()
+    [[3.0]]
     """
     tree, cores = x.tree, with_root_axis(x.cores, x.tree)
     below = cross_gramians(cores, cores, tree)

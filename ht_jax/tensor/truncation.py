@@ -9,13 +9,24 @@ The factors L_t go from the root to the leaves by QR: nothing is squared, so a t
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping
 
 import jax
 import numpy as np
 
 from ht_jax.tensor.cores import Cores, rank, ranks, with_root_axis, without_root_axis
-from ht_jax.tensor.linalg import Matrix, einsum, leading, lower, singular_values
+from ht_jax.tensor.linalg import (
+    Matrix,
+    backend,
+    einsum,
+    is_large,
+    leading,
+    leading_of_gram,
+    lower,
+    singular_values,
+)
 from ht_jax.tensor.sources import Source, orthogonal_cores, sum_of
 from ht_jax.tree import DimensionTree
 
@@ -43,17 +54,56 @@ def weights(cores: Mapping[str, Matrix], tree: DimensionTree) -> Cores:
 def truncated_cores(source: Source, bounds: Bounds) -> Cores:
     """The cores of a source, with ranks that are bounded by name; traceable."""
     cores = orthogonal_cores(source)
-    return projected(cores, source.tree, weights(cores, source.tree), bounds)
+    size = ranks(cores, source.tree)
+    bounds = {node: min(bounds.get(node, r), r) for node, r in size.items()}
+    return projected(cores, source.tree, _frames(cores, source.tree, bounds))
+
+
+def _frames(cores: Mapping[str, Matrix], tree: DimensionTree, bounds: Bounds) -> Cores:
+    """The leading singular vectors of all nodes, by Gram matrices where these are good enough.
+
+    Those take matrix products alone, a fraction of the time of QR and SVD (bench.py --suite
+    decompose).
+    """
+
+    def exactly() -> Cores:
+        return {n: leading(factor, bounds[n]) for n, factor in weights(cores, tree).items()}
+
+    if not any(is_large(core.reshape(-1, core.shape[0])) for core in cores.values()):
+        return exactly()
+    scaled = {**cores, tree.root: _scaled(cores[tree.root])}
+    found = {n: leading_of_gram(g, bounds[n]) for n, g in gramians(scaled, tree).items()}
+    frames = {n: frame for n, (frame, _) in found.items()}
+    resolved = functools.reduce(operator.and_, (good for _, good in found.values()))
+    if isinstance(resolved, jax.Array):
+        return jax.lax.cond(resolved, lambda: frames, exactly)
+    return frames if resolved else exactly()
+
+
+def _scaled(root: Matrix) -> Matrix:
+    """The root of a tensor whose squares neither overflow nor vanish."""
+    largest = abs(root).max()
+    return root / backend(root).where(largest > 0, largest, 1).astype(root.dtype)
+
+
+@jax.named_scope("ht.gramians")
+def gramians(cores: Mapping[str, Matrix], tree: DimensionTree) -> Cores:
+    """The matrices `L_t L_t^H` of all nodes but the root, of cores with orthonormal frames."""
+    found = {}
+    for node in reversed(tree.inner):
+        left, right = tree.children(node)
+        core = cores[node][None] if node == tree.root else cores[node]
+        turned = core if node == tree.root else einsum("tlr,ts->slr", core, found[node])
+        found[left] = einsum("slr,smr->lm", turned, core.conj())
+        found[right] = einsum("slr,slq->rq", turned, core.conj())
+    return found
 
 
 @jax.named_scope("ht.truncate")
 def projected(
-    cores: Mapping[str, Matrix], tree: DimensionTree, factors: Mapping[str, Matrix], bounds: Bounds
+    cores: Mapping[str, Matrix], tree: DimensionTree, frames: Mapping[str, Matrix]
 ) -> Cores:
-    """Cores with orthonormal frames, projected on the leading singular vectors of each node."""
-    size = ranks(cores, tree)
-    bounds = {node: min(bounds.get(node, size[node]), size[node]) for node in size}
-    frames = {node: leading(factors[node], bounds[node]) for node in size}
+    """Cores with orthonormal frames, projected on a subspace (r, r_new) at each node."""
     result = with_root_axis(cores, tree)
     for node in tree.nodes:
         frame = frames.get(node)
@@ -86,7 +136,7 @@ def truncated_within(
     if not values:
         return cores, 0.0
     kept, spent = chosen_ranks(values, tree, relative, absolute, bounds)
-    cores = projected(cores, tree, factors, kept)
+    cores = projected(cores, tree, {n: leading(f, kept[n]) for n, f in factors.items()})
     return (cores if _consistent(cores, tree) else _tightened(cores, tree)), spent
 
 
@@ -132,4 +182,4 @@ def _tightened(cores: Cores, tree: DimensionTree) -> Cores:
     """The same tensor, without what its neighbours' projections have emptied."""
     cores = orthogonal_cores(sum_of([cores], tree))
     factors = weights(cores, tree)
-    return projected(cores, tree, factors, {n: min(f.shape) for n, f in factors.items()})
+    return projected(cores, tree, {n: leading(f, min(f.shape)) for n, f in factors.items()})

@@ -39,6 +39,7 @@ def test_operators(sizes):
         check(matrix(htt.apply(a, b, tol=1e-13)), m @ matrix(b))
         check(matrix(a.T), m.T)
         check(matrix(2 * a + a), 3 * m)
+        check(matrix(a - 3 * a), -2 * m)
         assert htt.quadratic(y, a, x) == pytest.approx(v @ m @ u, rel=1e-11)
         array = np.random.default_rng(0).standard_normal(out_shape + in_shape)
         check(HTOperator.from_dense(array, tree=tree, tol=1e-13).to_dense(), array)

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import tracemalloc
 import warnings
 
 import jax
@@ -101,6 +102,16 @@ def test_example_9_1_of_algorithm_941():
     assert np.linalg.norm(dense(t) - x) <= 1e-5 * np.linalg.norm(x)
     assert max(t.ranks.values()) <= 5
     assert t.num_params <= 1275
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-8])
+def test_peak_memory_stays_below_three_times_the_tensor(tol):
+    x = 1 / sum(np.ix_(*[np.linspace(1, 2, 16)] * 5))
+    tracemalloc.start()
+    HTTensor.from_dense(x, tol=tol)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert x.nbytes + peak < 3 * x.nbytes
 
 
 def test_the_two_tensors_of_the_comparison():
