@@ -228,12 +228,12 @@ MAKERS: dict[str, Callable[[int, int, int, int], ht.Format]] = {
     "BT": lambda d, m, n, r: ht.BT((m,) * d, (n,) * d, r, 1),
     "HT": lambda d, m, n, r: ht.HT((m,) * d, (n,) * d, rank=r),
 }
-# d, m, n, r; the outputs stay M = 64, so that only the inputs grow.
+# d, m, n, r; the outputs stay M = 64, so n falls as d grows, and has an exponent of its own.
 GRID = [(d, m, n, r) for d, n in ((2, 8), (3, 4), (6, 2)) for m in (4, 6, 8) for r in (2, 3, 4)]
 
 
 def complexity() -> list[dict[str, Any]]:
-    """Counted flops and numbers, and how they grow with d, m, r and N, beside the claims.
+    """Counted flops and numbers, and how they grow with d, m, n, r and N, beside the claims.
 
     The flops, of one row, are the fewest of all schedules found for 96 rows; the counts are those
     of the grid's last point. The exponents are fitted by least squares to logarithms, those of
@@ -274,10 +274,10 @@ def _value(order: str, at: Mapping[str, int]) -> float:
 
 
 def _exponents(points: Sequence[Mapping[str, int]], values: Sequence[float]) -> dict[str, float]:
-    """Exponents a, b, c, e of `value ~ d^a m^b r^c N^e`."""
-    grid = np.log([[math.e, *(point[name] for name in "dmrN")] for point in points])
+    """Exponents of d, m, n, r and N in the product of powers that is nearest to the values."""
+    grid = np.log([[math.e, *(point[name] for name in "dmnrN")] for point in points])
     solution, *_ = np.linalg.lstsq(grid, np.log(np.array(values, float)), rcond=None)
-    return {name: round(float(x), 2) + 0.0 for name, x in zip("dmrN", solution[1:])}
+    return {name: round(float(x), 2) + 0.0 for name, x in zip("dmnrN", solution[1:])}
 
 
 # ---------------------------------------------------------------- output
@@ -322,7 +322,7 @@ def tables(options: Options) -> list[str]:
         print(json.dumps(rows, indent=1))
     elif options.complexity:
         at = ", ".join(f"{name} = {value:,}" for name, value in rows[0]["at"].items())
-        emit(form, f"Counts at {at}; exponents of d, m, r, N", *_growth_table(rows))
+        emit(form, f"Counts at {at}; exponents of d, m, n, r, N", *_growth_table(rows))
     else:
         emit(form, "Systems of the papers", *_systems_table(rows))
         if form != "latex":
@@ -379,7 +379,7 @@ def _modes(modes: Any) -> str:
 def _growth_table(rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[str], list[list[str]]]:
     header = ["system", "quantity", "claimed order"]
     for kind in ("counted", "claimed"):
-        header += [kind, *(f"{name}^" for name in "dmrN")]
+        header += [kind, *(f"{name}^" for name in "dmnrN")]
     return header, [_growth_cells(r) for r in rows]
 
 

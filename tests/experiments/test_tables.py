@@ -161,7 +161,9 @@ def test_complexity_of_dense_is_exact(tables, monkeypatch, capsys):
     monkeypatch.setattr(tables, "CLAIMS", {name: tables.CLAIMS[name] for name in ("dense", "TT")})
     assert tables.main(["--complexity", "--json"]) == 0
     found = {(r["system"], r["quantity"]): r for r in json.loads(capsys.readouterr().out)}
-    assert found["dense", "forward"]["counted_growth"] == {"d": 0, "m": 0, "r": 0, "N": 1}
+    assert found["dense", "forward"]["counted_growth"] == {"d": 0, "m": 0, "n": 0, "r": 0, "N": 1}
+    claimed = found["TT", "numbers"]["claimed_growth"]
+    assert claimed == {"d": 1, "m": 1, "n": 1, "r": 2, "N": 0}
     # The plans beat the claimed orders: a gradient costs about as much as the product.
     backward = found["TT", "backward"]
     assert backward["counted_growth"]["r"] < 2 < backward["claimed_growth"]["r"] == 4
