@@ -82,7 +82,7 @@ class Report:
 
 
 def tensorize(
-    model: nnx.Module, formats: Mapping[str, Choice], *, rngs: nnx.Rngs
+    model: nnx.Module, formats: Mapping[str, Choice], *, rngs: nnx.Rngs | None = None
 ) -> tuple[Any, Report]:
     """A copy of `model` with layers swapped for compressed ones; `model` stays as it is.
 
@@ -98,7 +98,7 @@ def tensorize(
             "input", "recurrent" and "joint" to formats (a bare format is for "input"); or None
             to leave a layer as it is. The first pattern that matches a layer decides. A cell
             is matched by its own path and by that of its `nnx.RNN`.
-        rngs: the stream `params` is drawn from.
+        rngs: the stream `params` is drawn from; by default that of seed 0.
 
     Returns:
         The new model and a report of what was swapped.
@@ -112,13 +112,14 @@ def tensorize(
         >>> import ht_jax as ht
         >>> model = nnx.Sequential(nnx.Linear(48, 16, rngs=nnx.Rngs(0)), nnx.relu)
         >>> fmt = ht.HT((8, 6), (4, 4), rank=3)
-        >>> model, report = tensorize(model, {"layers/0": fmt}, rngs=nnx.Rngs(1))
+        >>> model, report = tensorize(model, {"layers/0": fmt})
         >>> report.swaps[0].formats["kernel"], report.params_before, report.params_after
         (HT(in_modes=(8, 6), out_modes=(4, 4), rank=3), 784, 193)
     """
     layers = _layers(model)
     chosen = _choose(model, layers, formats)
     plan = {path: _formats_for(path, layers[path], choice) for path, choice in chosen.items()}
+    rngs = nnx.Rngs(0) if rngs is None else rngs
     made = {path: _make(layers[path], fmts, rngs) for path, fmts in plan.items()}
     swaps = tuple(_swap(path, layers[path], new, plan[path]) for path, new in made.items())
     copy = nnx.clone(model)
