@@ -56,7 +56,8 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     Returns:
         Clipping (if any), Adam on the schedule, slower rates for wide matrices (if asked for).
     """
-    parts = [optax.adamw(make_schedule(config, steps), weight_decay=config.weight_decay)]
+    adam = optax.adamw(make_schedule(config, steps), weight_decay=config.weight_decay)
+    parts: list[optax.GradientTransformation] = [adam]
     if config.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.fan_in:
