@@ -78,7 +78,10 @@ def test_importing_is_light():
         "'matplotlib', 'sklearn', 'tyro') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code]
-    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(5)]
-    seconds, heavy = min(run.stdout.splitlines() for run in runs)
-    assert float(seconds) < 0.3, f"importing takes {seconds} s"
-    assert heavy == "[]"
+    for _ in range(5):  # the first of them is enough, unless the machine is busy
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds, heavy = run.stdout.splitlines()
+        assert heavy == "[]"
+        if float(seconds) < 0.3:
+            return
+    pytest.fail(f"importing takes {seconds} s")

@@ -13,8 +13,13 @@ from flax import nnx
 import ht_jax as ht
 from tests.formats.table import ROWS
 
-SLICES = [(0, 40), (41, 43), (0, 55)]
+SLICES = [(0, 40), (41, 43), (0, 55), (54, 55)]
+OTHER_TREES = ("ht_linear", "ht_swapped", "ht_single")
 formats = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+marked = (
+    pytest.param(row, marks=[pytest.mark.slow] if row.name in OTHER_TREES else []) for row in ROWS
+)
+few_trees = pytest.mark.parametrize("row", [*marked], ids=lambda row: row.name)
 gated = pytest.mark.parametrize("gates", [pytest.param(1, marks=pytest.mark.slow), 4])
 pytestmark = pytest.mark.filterwarnings("ignore::ht_jax.RankWarning")
 
@@ -83,7 +88,7 @@ def test_gradient_of_gradient_equals_that_of_the_dense_product(row):
         assert close(a, b, 1e-9)
 
 
-@formats
+@few_trees
 @pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.bfloat16])
 def test_dtype_is_kept(row, dtype):
     weight, _, x = made(row, 4)
@@ -94,7 +99,7 @@ def test_dtype_is_kept(row, dtype):
     assert close(y, wanted, 20 * float(jnp.finfo(dtype).eps))
 
 
-@formats
+@few_trees
 def test_vmap_over_weights_equals_the_loop(row):
     weight, kernel, x = made(row, 4)
     weights = jax.tree.map(lambda core: jnp.stack([core, 2 * core]), weight)
@@ -113,7 +118,7 @@ def test_parameters_are_counted(row, gates):
     assert weight.format.compression_ratio == pytest.approx(ratio)
 
 
-@formats
+@few_trees
 def test_initial_norm_is_that_of_a_dense_layer_for_every_seed(row):
     fmt = row.fmt.with_gates(4)
     weights = jax.vmap(fmt.init)(jax.random.split(jax.random.key(1), 20))
@@ -124,12 +129,20 @@ def test_initial_norm_is_that_of_a_dense_layer_for_every_seed(row):
 
 @formats
 @pytest.mark.parametrize(
-    "rows", [(10, 33), (54, 55), *(pytest.param(r, marks=pytest.mark.slow) for r in SLICES)]
+    "rows", [(10, 33), *(pytest.param(r, marks=pytest.mark.slow) for r in SLICES)]
 )
 def test_restriction_is_a_slice_of_the_kernel(row, rows):
     weight, kernel, x = made(row, 4)
     part = weight.restrict(*rows)
     assert close(apply(part, x[:, slice(*rows)]), x[:, slice(*rows)] @ kernel[slice(*rows)])
+
+
+def test_a_single_row_is_a_slice_of_one_slab():
+    row = next(row for row in ROWS if row.name == "ht_padded")
+    weight, kernel, x = made(row, 4)
+    part = weight.restrict(54, 55)
+    assert part.format.in_modes == (1, 1, 1)
+    assert close(apply(part, x[:, 54:]), x[:, 54:] @ kernel[54:])
 
 
 @pytest.mark.slow
