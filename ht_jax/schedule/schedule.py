@@ -105,6 +105,15 @@ class Product:
         return order != self.groups + self.inner + self.cols
 
 
+# The types of a schedule's fields, which a file may have otherwise.
+_FIELDS: dict[Any, tuple[str, ...]] = {
+    int: ("batch", "tile", "remat"),
+    str: ("dtype", "mode", "found_by"),
+    (str, type(None)): ("reading",),
+    (int, float): ("flops", "backward_flops", "bytes_moved", "peak_bytes", "seconds"),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Schedule:
     """The order in which a network is contracted with `batch` rows of input.
@@ -213,6 +222,10 @@ class Schedule:
 
     def _checked(self) -> Schedule:
         """Raises ValueError unless the steps use every operand once and end in the output."""
+        for kinds, names in _FIELDS.items():
+            for name in names:
+                if not isinstance(getattr(self, name), kinds):
+                    raise ValueError(f"{name} {getattr(self, name)!r} is not of {kinds}")
         open_operands = {INPUT: self.operands[INPUT], **self.network.indices}
         for step in self.steps:
             if step.left not in open_operands or step.right not in open_operands:

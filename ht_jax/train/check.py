@@ -3,12 +3,14 @@
 Each raises `UserError` with one line that quotes the offending value and names the remedy.
 """
 
+import dataclasses
 import json
 import math
 import os
 import shutil
 import typing
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -56,7 +58,8 @@ def check(config: TrainConfig) -> None:
 
 
 def check_values(config: TrainConfig) -> None:
-    """Checks sizes, ranges and choices."""
+    """Checks types, sizes, ranges and choices."""
+    _check_types(config)
     _check_choices(config)
     _check_lows(config)
     rate, model = config.optimizer.learning_rate, config.model
@@ -152,6 +155,24 @@ def _stored(path: Path) -> dict[str, object] | None:
         raise UserError(
             f"{path} is not a configuration ({error}): choose another --workdir"
         ) from error
+
+
+def _check_types(room: Any, prefix: str = "") -> None:
+    for name, hint in typing.get_type_hints(type(room)).items():
+        value = getattr(room, name)
+        if dataclasses.is_dataclass(value):
+            _check_types(value, f"{prefix}{name}.")
+        elif not _fits(value, hint):
+            raise UserError(f"{prefix}{name} is {value!r}: pass a value of {hint}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if typing.get_origin(hint) is typing.Literal:
+        return isinstance(value, str)  # the choices are checked by themselves
+    kinds = typing.get_args(hint) or (hint,)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, (*kinds, int) if float in kinds else kinds)
 
 
 def _check_choices(config: TrainConfig) -> None:
