@@ -29,6 +29,7 @@ from ht_jax.train.metrics import read_metrics
 from ht_jax.train.report import read_summary
 from ht_jax.train.restore import read_config
 
+pytestmark = pytest.mark.filterwarnings("ignore::ht_jax.RankWarning")
 EXAMPLES = int(os.environ.get("HT_FUZZ_EXAMPLES", "20"))
 settings = hypothesis.settings(
     max_examples=EXAMPLES,
@@ -178,6 +179,14 @@ def safetensors(folder):
     return (folder / "model.safetensors").read_bytes()
 
 
+def test_description_without_a_model_is_refused(folder, safetensors):
+    path = folder / "found_by_fuzzing.safetensors"
+    path.write_bytes(safetensors.replace(b'"model', b'"Bodel', 1).replace(b"model", b"Bodel"))
+    with pytest.raises(ValueError, match="model"):
+        ht.export.load(path)
+    path.unlink()
+
+
 @settings
 @given(st.data())
 def test_safetensors_are_read_or_refused(folder, safetensors, data):
@@ -194,7 +203,6 @@ def test_safetensors_are_read_or_refused(folder, safetensors, data):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ht_jax.formats.fitting.RankWarning")
 @hypothesis.settings(settings, max_examples=max(EXAMPLES // 20, 20))
 @given(CALLS, st.integers(0, 3), st.sampled_from(["float32", "float64"]))
 def test_product_is_that_with_the_dense_matrix(call, rows, dtype):

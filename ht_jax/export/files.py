@@ -87,7 +87,7 @@ def load(path: str | os.PathLike, *, into: nnx.Module | None = None) -> Any:
         about = _about(texts)
         model = nnx.eval_shape(lambda: build(about["model"])) if into is None else into
         fill(model, _restored(arrays, about.get("scales", {})))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: {error}") from error
     model.eval()
     return model
