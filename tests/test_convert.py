@@ -132,6 +132,7 @@ def test_flax_nnx_layers(cell):
     np.testing.assert_allclose(actual, np.asarray(x) * VALID, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [linen.OptimizedLSTMCell, linen.GRUCell, linen.SimpleCell])
 def test_linen_cells(cell):
     theirs = linen.RNN(cell(H))
@@ -147,6 +148,7 @@ def test_linen_parameters_of_another_module_are_refused():
         convert.from_linen({"kernel": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")
 @pytest.mark.filterwarnings("ignore")  # of Keras, under strict dtype promotion's x64
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
