@@ -1,0 +1,58 @@
+"""Fuzzes the public surface: `python experiments/fuzz.py --cases 21000`.
+
+Runs tests/test_fuzz.py with many random cases a test and writes down how it ended.
+"""
+
+import dataclasses
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ht_jax.files import write_json
+from ht_jax.train import command
+from ht_jax.train.report import versions
+
+ROOT = Path(__file__).parents[1]
+TESTS = 7  # of random cases, in the fast suite
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How many cases, and where the result goes."""
+
+    cases: int = 21_000
+    """Cases over all tests."""
+    output: Path = Path("experiments/results/fuzz.json")
+    """The result."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+def run(options: Options) -> None:
+    """Runs the tests and writes the result.
+
+    Raises:
+        RuntimeError: If a case failed; hypothesis has printed it.
+    """
+    each = -(-options.cases // TESTS)
+    tests = [sys.executable, "-m", "pytest", "tests/test_fuzz.py", "-m", "not slow", "-q"]
+    environment = {**os.environ, "HT_FUZZ_EXAMPLES": str(each), "PYTHONPATH": str(ROOT)}
+    status = subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
+    found = {"cases": each * TESTS, "failed": bool(status)}
+    about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+    write_json(options.output, {**about, **found})
+    if status:
+        raise RuntimeError("a case failed: keep its seed as a test")
+
+
+def main(args: Sequence[str]) -> int:
+    """Fuzzes as the command line says; returns the exit status."""
+    tyro = command.require_tyro()
+    return command.run(lambda: run(tyro.cli(Options, args=args)), debug="--debug" in args)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
