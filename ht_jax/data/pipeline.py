@@ -4,6 +4,7 @@ seed -> shuffle -> repeat -> random_map -> [rank::world] -> batch: the global ba
 depends on the seed and k alone, so it is the same for any number of processes, after any restart.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -85,7 +86,7 @@ def train_batches(
     local_size = _local_size(batch_size, process_index, process_count)
     if start_step < 0:
         raise ValueError(f"start_step {start_step} must not be negative")
-    examples = _order(data.train, seed).random_map(data.train_transform)
+    examples = _order(_Told(data.train, data.name), seed).random_map(data.train_transform)
     batches = examples[process_index::process_count].batch(local_size, drop_remainder=True)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
     return iter(batches[start_step:].to_iter_dataset(options))
@@ -158,13 +159,41 @@ def _order(source: Any, seed: int) -> Any:
     return require("grain").MapDataset.source(source).seed(seed).shuffle().repeat(None)
 
 
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """A source whose records say what to do where they cannot be read."""
+
+    source: Source
+    name: str
+
+    def __len__(self) -> int:
+        with self._told("size"):
+            return len(self.source)
+
+    def __getitem__(self, index: int, /) -> Record:
+        with self._told(f"record {index}"):
+            return self.source[index]
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except IndexError:
+            raise
+        except Exception as error:  # of whichever library reads the records
+            raise OSError(
+                f"the {what} of the data set {self.name!r} cannot be read "
+                f"({' '.join(str(error).split())}): remove its folder, and it is prepared anew"
+            ) from error
+
+
 def _split(data: ClipData, split: str) -> Source:
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if split not in splits:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(splits)}")
     if not len(splits[split]):
         raise ValueError(f"the split {split!r} of {data.name} is empty")
-    return splits[split]
+    return _Told(splits[split], data.name)
 
 
 def _local_size(batch_size: int, process_index: int, process_count: int) -> int:

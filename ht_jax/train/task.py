@@ -70,7 +70,7 @@ def build_task(config: TrainConfig) -> Task:
         names, shape = clips.describe(chosen.name, chosen.data_dir, **options)
         model, counts = _build_model(config, shape, len(names))
         data = clips.load(chosen.name, chosen.data_dir, **options)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # array_record's, of a missing or broken shard
         raise UserError(" ".join(str(error).split())) from error
 
     def train_batches(start_step: int) -> Iterator[HostBatch]:

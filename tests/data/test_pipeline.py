@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -141,3 +143,18 @@ def test_negative_step_is_refused():
 def test_unknown_and_empty_splits_are_refused(split, message):
     with pytest.raises(ValueError, match=message):
         eval_batches(clips(), split, batch_size=4)
+
+
+@pytest.mark.parametrize("batches", ["train", "validation"])
+def test_record_that_cannot_be_read_says_what_to_do(batches):
+    class Broken(list):
+        def __getitem__(self, index):
+            raise RuntimeError("chunk data hash mismatch")
+
+    broken = dataclasses.replace(clips(), **{batches: Broken([0] * 10)})
+    with pytest.raises(OSError, match=r"cannot be read \(chunk data hash mismatch\): remove its"):
+        next(
+            train_batches(broken, batch_size=2, seed=0)
+            if batches == "train"
+            else eval_batches(broken, batch_size=2)
+        )
