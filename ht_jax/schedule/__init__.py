@@ -4,7 +4,7 @@ import contextlib
 import functools
 from collections.abc import Iterator
 
-from ht_jax.schedule.cost import Device, device, price, tiled
+from ht_jax.schedule.cost import Device, StepCost, device, price, step_costs, tiled
 from ht_jax.schedule.lower import merge, run, run_merged
 from ht_jax.schedule.probe import probed
 from ht_jax.schedule.reading import Arithmetic, Reading
@@ -21,6 +21,7 @@ __all__ = [
     "Reading",
     "Schedule",
     "Step",
+    "StepCost",
     "asked",
     "best",
     "cache_folder",
@@ -35,6 +36,7 @@ __all__ = [
     "remembered",
     "run",
     "run_merged",
+    "step_costs",
     "tuned",
 ]
 

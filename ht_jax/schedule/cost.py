@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,28 +84,47 @@ def moving_seconds(dev: Device, size, itemsize: float):
     return (size * itemsize - (1 - 1 / CACHE_SPEED) * cached) / dev.bandwidth
 
 
+class StepCost(NamedTuple):
+    """What one contraction of a schedule takes.
+
+    Attributes:
+        flops, backward_flops: of the forward and of the backward pass.
+        bytes_moved: read and written by the forward pass, transposes included.
+        seconds: modelled, of what the schedule's mode says.
+    """
+
+    flops: float
+    backward_flops: float
+    bytes_moved: float
+    seconds: float
+
+
 def price(schedule: Schedule, dev: Device) -> Schedule:
     """Fills in the counts and the modelled time of a schedule."""
-    flops = backward = moved = seconds = 0.0
-    for step in schedule.steps:
-        counts = _Counts.of(schedule, step)
-        gradients = 2 - (step.left == INPUT)
-        flops += counts.flops
-        backward += gradients * counts.flops
-        moved += counts.bytes_moved
-        forward = counts.forward_seconds(dev)
-        seconds += forward
-        if schedule.mode == "train":
-            seconds += counts.backward_seconds(dev, step.left != INPUT)
-            seconds += forward if schedule.remat else 0.0
+    costs = step_costs(schedule, dev)
     return dataclasses.replace(
         schedule,
-        flops=flops,
-        backward_flops=backward,
-        bytes_moved=moved,
+        flops=sum(cost.flops for cost in costs),
+        backward_flops=sum(cost.backward_flops for cost in costs),
+        bytes_moved=sum(cost.bytes_moved for cost in costs),
         peak_bytes=peak_bytes(schedule),
-        seconds=float(seconds),
+        seconds=sum(cost.seconds for cost in costs),
     )
+
+
+def step_costs(schedule: Schedule, dev: Device) -> tuple[StepCost, ...]:
+    """What every contraction of a schedule takes, in order."""
+    return tuple(_step_cost(schedule, step, dev) for step in schedule.steps)
+
+
+def _step_cost(schedule: Schedule, step: Step, dev: Device) -> StepCost:
+    counts = _Counts.of(schedule, step)
+    gradients = 2 - (step.left == INPUT)
+    forward = seconds = counts.forward_seconds(dev)
+    if schedule.mode == "train":
+        seconds += counts.backward_seconds(dev, step.left != INPUT)
+        seconds += forward if schedule.remat else 0.0
+    return StepCost(counts.flops, gradients * counts.flops, counts.bytes_moved, seconds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,4 +239,4 @@ def _peak_training(made: list[float]) -> float:
     return max([*peaks, peaks[-1] + made[-1]])
 
 
-__all__ = ["DEVICES", "Device", "device", "peak_bytes", "price", "tiled"]
+__all__ = ["DEVICES", "Device", "StepCost", "device", "peak_bytes", "price", "step_costs", "tiled"]

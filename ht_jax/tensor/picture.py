@@ -33,7 +33,8 @@ def plot_sv(x: HTTensor, *, profile: bool = True) -> Any:
     """
     figure_of = _matplotlib()
     values = {node: np.asarray(s) for node, s in singular_values(x).items()}
-    places, depth = _places(x.tree)
+    places = places_of(x.tree)
+    depth = -min(y for _, y in places.values())
     count = x.tree.num_modes
     width, height = max(6.0, 1.3 * count), 1.5 * (depth + 1) + (1.8 if profile else 0.3)
     figure = figure_of(figsize=(width, height))
@@ -67,7 +68,7 @@ def _box() -> dict[str, Any]:
     return {"bbox": {"facecolor": "white", "edgecolor": "0.6"}, "fontsize": 8}
 
 
-def _places(tree: DimensionTree) -> tuple[dict[str, tuple[float, float]], int]:
+def places_of(tree: DimensionTree) -> dict[str, tuple[float, float]]:
     """Leaves side by side in the order of the tree, parents above the middle of their children."""
     depths = {tree.root: 0}
     for node in reversed(tree.inner):
@@ -76,7 +77,7 @@ def _places(tree: DimensionTree) -> tuple[dict[str, tuple[float, float]], int]:
     for node in tree.inner:
         left, right = tree.children(node)
         across[node] = (across[left] + across[right]) / 2
-    return {n: (across[n], -float(depths[n])) for n in tree.nodes}, max(depths.values())
+    return {n: (across[n], -float(depths[n])) for n in tree.nodes}
 
 
 def _draw_edges(canvas: Any, tree: DimensionTree, places: dict[str, tuple[float, float]]) -> None:

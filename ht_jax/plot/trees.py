@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ht_jax.formats import Format
+from ht_jax.formats import HT, Format, Weight
+from ht_jax.plot.style import GREY, INK, SKY, YELLOW, new_figure
+from ht_jax.tensor import HTTensor, plot_sv
+from ht_jax.tensor.picture import places_of
 from ht_jax.tree import DimensionTree
 
 if TYPE_CHECKING:
@@ -15,9 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Point = tuple[float, float]
-
-# Okabe and Ito's palette: told apart by the colour-blind, and in grey.
-LEAF, INNER, EDGE, TEXT = "#56B4E9", "#E69F00", "#8A8A8A", "#1A1A1A"
 
 
 def draw_tree(fmt: Format) -> str:
@@ -56,14 +56,10 @@ def plot_tree(fmt: Format) -> Figure:
         ValueError: it has none.
         ImportError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'ht_jax[train]'") from error
     tree, ranks = _tree_of(fmt)
-    places = _places(tree)
+    places = places_of(tree)
     height = 1.4 + 0.9 * max(-y for _, y in places.values())
-    figure = Figure(figsize=(max(4.0, 1.3 * tree.num_modes), height), layout="constrained")
+    figure = new_figure(max(4.0, 1.3 * tree.num_modes), height)
     axes = figure.add_subplot()
     _draw_edges(axes, tree, ranks, places)
     _draw_nodes(axes, tree, fmt, places)
@@ -74,29 +70,42 @@ def plot_tree(fmt: Format) -> Figure:
     return figure
 
 
+def plot_singular_values(weight: Weight | HTTensor, *, profile: bool = True) -> Figure:
+    """The singular values of every node of an HT weight or tensor, on its place in the tree.
+
+    What they say is how far a rank can fall: the squares of those cut off bound the squared
+    error. A weight is seen as the tensor whose k-th mode is the pair m_k x n_k.
+
+    Args:
+        weight: a weight in HT form, or a tensor.
+        profile: draw the ranks of all nodes below, as bars.
+
+    Raises:
+        ValueError: a weight in another format.
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> import jax, ht_jax as ht
+        >>> weight = ht.HT((4, 4, 4), (2, 2, 2), rank=2).init(jax.random.key(0))
+        >>> figure = plot_singular_values(weight)
+    """
+    if isinstance(weight, HTTensor):
+        return plot_sv(weight, profile=profile)
+    if not isinstance(weight.format, HT):
+        raise ValueError(f"{weight.format} is not in HT form: it has no singular values to draw")
+    tree = weight.format.dimension_tree
+    cores = dict(weight.cores)
+    for leaf in tree.leaves:
+        cores[leaf] = cores[leaf].reshape(-1, *cores[leaf].shape[2:])
+    return plot_sv(HTTensor.of(cores, tree), profile=profile)
+
+
 def _tree_of(fmt: Any) -> tuple[DimensionTree, dict[str, int]]:
     """The tree and the rank of every node below its root."""
     tree, ranks = getattr(fmt, "dimension_tree", None), getattr(fmt, "ranks", None)
     if not isinstance(tree, DimensionTree) or not isinstance(ranks, dict):
         raise ValueError(f"{fmt} has no dimension tree to draw")
     return tree, ranks
-
-
-def _places(tree: DimensionTree) -> dict[str, Point]:
-    """Leaves side by side as they stand in the tree, a parent above the middle of its children."""
-    order = {mode: n for n, mode in enumerate(tree.modes(tree.root))}
-    depth = {tree.root: 0}
-    for node in reversed(tree.inner):
-        depth |= {child: depth[node] + 1 for child in tree.children(node)}
-    places: dict[str, Point] = {}
-    for node in tree.nodes:
-        if tree.is_leaf(node):
-            x = float(order[tree.modes(node)[0]])
-        else:
-            left, right = tree.children(node)
-            x = (places[left][0] + places[right][0]) / 2
-        places[node] = x, -float(depth[node])
-    return places
 
 
 def _draw_edges(
@@ -106,8 +115,8 @@ def _draw_edges(
     for node in tree.inner:
         for child in tree.children(node):
             (x, y), (u, v) = places[node], places[child]
-            axes.plot([x, u], [y, v], color=EDGE, linewidth=1 + 3 * ranks[child] / widest, zorder=1)
-            label = {"ha": "center", "va": "center", "fontsize": 9, "color": TEXT}
+            axes.plot([x, u], [y, v], color=GREY, linewidth=1 + 3 * ranks[child] / widest, zorder=1)
+            label = {"ha": "center", "va": "center", "fontsize": 9, "color": INK}
             box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
             axes.text((x + u) / 2, (y + v) / 2, str(ranks[child]), bbox=box, zorder=2, **label)
 
@@ -115,10 +124,10 @@ def _draw_edges(
 def _draw_nodes(axes: Axes, tree: DimensionTree, fmt: Format, places: dict[str, Point]) -> None:
     for node, (x, y) in places.items():
         leaf = tree.is_leaf(node)
-        marker, color = ("o", LEAF) if leaf else ("s", INNER)
-        axes.scatter([x], [y], s=170, marker=marker, color=color, edgecolor=TEXT, zorder=3)
+        marker, color = ("o", SKY) if leaf else ("s", YELLOW)
+        axes.scatter([x], [y], s=170, marker=marker, color=color, edgecolor=INK, zorder=3)
         if leaf:
             k = tree.modes(node)[0]
             text = f"mode {k}\n{fmt.in_modes[k]} × {fmt.out_modes[k]}"
             offset = {"xytext": (0, -12), "textcoords": "offset points"}
-            axes.annotate(text, (x, y), ha="center", va="top", fontsize=9, color=TEXT, **offset)
+            axes.annotate(text, (x, y), ha="center", va="top", fontsize=9, color=INK, **offset)

@@ -1,0 +1,193 @@
+"""The tensor network of a format as a diagram: cores, the edges between them, and open legs.
+
+An index that stands in two cores is an edge, in more of them a dot that is joined to each; one of
+the input or output is a leg. Cores of inputs alone stand above, cores of outputs alone below.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ht_jax.formats import Format
+from ht_jax.network import TensorNetwork
+from ht_jax.plot.style import BLUE, GREY, INK, SKY, VERMILION, WHITE_BOX, YELLOW, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Places = dict[str, tuple[float, float]]
+LEG = 0.55
+
+
+def plot_network(fmt: Format) -> Figure:
+    """The cores of a format and what joins them.
+
+    Edges and legs carry the sizes of their indices; legs of inputs are blue, legs of outputs
+    vermilion. A core's number is how many numbers it holds.
+
+    Args:
+        fmt: any format.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> figure = plot_network(ht.TR((8, 6), (4, 4), rank=3))
+        >>> figure.axes[0].get_title()
+        '48 × 16 as TR: 4 cores, 198 numbers'
+    """
+    net = fmt.network()
+    places = _places(net)
+    across, up = ([p[n] for p in places.values()] for n in (0, 1))
+    width = max(5.0, 1.25 * (max(across) - min(across) + 1))
+    figure = new_figure(width, 1.9 + 1.15 * (max(up) - min(up)))
+    axes = figure.add_subplot()
+    _draw_bonds(axes, net, places)
+    _draw_legs(axes, net, places)
+    _draw_cores(axes, net, places)
+    axes.set_axis_off()
+    room = LEG + 0.35  # for the legs and their sizes
+    axes.set(xlim=(min(across) - room, max(across) + room), ylim=(min(up) - room, max(up) + room))
+    size = f"{fmt.in_features:,} × {fmt.out_features:,} as {type(fmt).__name__}"
+    cores = f"{len(net.cores)} core{'s' * (len(net.cores) > 1)}"
+    axes.set_title(f"{size}: {cores}, {fmt.num_params:,} numbers", fontsize=11, color=INK)
+    return figure
+
+
+def _places(net: TensorNetwork) -> Places:
+    """Cores with open legs in rows, the others on the levels between or above them."""
+    inputs, outputs = set(net.inputs), set(net.outputs)
+    both, above, below, inner = [], [], [], []
+    for core, indices in net.cores:
+        reads, writes = bool(inputs & {*indices}), bool(outputs & {*indices})
+        rows = {(True, True): both, (True, False): above, (False, True): below}
+        rows.get((reads, writes), inner).append(core)
+    places = {core: (float(n), 0.0) for n, core in enumerate(both)}
+    if both:
+        _place_levels(net, places, inner)
+        return places
+    width = max(len(above), len(below))
+    places |= {core: ((width - 1) / 2, 0.0) for core in inner} | _row(above, width, 1.0)
+    places |= min(
+        (_row(row, width, -1.0) for row in (below, below[::-1])),
+        key=lambda row: _length(net, {**places, **row}),
+    )
+    return places
+
+
+def _row(cores: Sequence[str], width: int, y: float) -> Places:
+    """Cores side by side, spread over the width of the widest row."""
+    gap = (width - 1) / max(len(cores) - 1, 1)
+    return {
+        core: (n * gap if len(cores) > 1 else (width - 1) / 2, y) for n, core in enumerate(cores)
+    }
+
+
+def _place_levels(net: TensorNetwork, places: Places, inner: Sequence[str]) -> None:
+    """Puts every inner core above the middle of those that it joins, level by level."""
+    left, level = list(inner), 0
+    while left:
+        level += 1
+        ready = [core for core in left if _below(net, places, core) >= 2] or left[:1]
+        for core in ready:
+            x = [places[other][0] for other in _neighbours(net, core) if other in places]
+            places[core] = sum(x) / max(len(x), 1), 1.1 * level
+        left = [core for core in left if core not in ready]
+
+
+def _below(net: TensorNetwork, places: Places, core: str) -> int:
+    return sum(other in places for other in _neighbours(net, core))
+
+
+def _neighbours(net: TensorNetwork, core: str) -> list[str]:
+    mine = set(net.indices[core])
+    return [other for other, indices in net.cores if other != core and mine & {*indices}]
+
+
+def _bonds(net: TensorNetwork) -> dict[tuple[str, ...], list[str]]:
+    """The inner indices, by the cores that carry them."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for index in net.size:
+        if index not in (*net.inputs, *net.outputs):
+            cores = tuple(core for core, indices in net.cores if index in indices)
+            found.setdefault(cores, []).append(index)
+    return found
+
+
+def _length(net: TensorNetwork, places: Places) -> float:
+    pairs = (cores for cores in _bonds(net) if len(cores) == 2)
+    return sum(math.dist(places[a], places[b]) for a, b in pairs)
+
+
+def _draw_bonds(axes: Axes, net: TensorNetwork, places: Places) -> None:
+    bonds = _bonds(net)
+    shared: list[tuple[str, ...]] = [cores for cores in bonds if len(cores) > 2]
+    hubs = sorted(shared, key=lambda cores: _middle(cores, places))
+    for cores, indices in bonds.items():
+        text = " · ".join(str(net.size[index]) for index in indices)
+        thick = 1 + 0.8 * math.log2(net.volume(indices) + 1) / 2
+        if cores not in hubs:
+            (x, y), (u, v) = (places[core] for core in cores)
+            axes.plot([x, u], [y, v], color=GREY, linewidth=thick, zorder=1)
+            axes.text((x + u) / 2, (y + v) / 2, text, bbox=WHITE_BOX, **_label(INK))
+        else:
+            center = _hub(cores, places, hubs.index(cores), len(hubs))
+            for core in cores:
+                x, y = places[core]
+                axes.plot([x, center[0]], [y, center[1]], color=GREY, linewidth=thick, zorder=1)
+            axes.scatter(*center, s=190, color="white", edgecolor=GREY, zorder=2)
+            axes.text(*center, text, **_label(INK))
+
+
+def _hub(cores: Sequence[str], places: Places, nth: int, of: int) -> tuple[float, float]:
+    """Where the dot of an index that many cores share stands: in their middle, beside others."""
+    x, y = _middle(cores, places)
+    flat = len({places[core][1] for core in cores}) == 1
+    return x + 1.6 * (nth - (of - 1) / 2), y + (0.8 if flat else 0.0)
+
+
+def _middle(cores: Sequence[str], places: Places) -> tuple[float, float]:
+    """The mean place across, and half way between the highest and the lowest of them."""
+    x, y = zip(*(places[core] for core in cores))
+    return sum(x) / len(x), (min(y) + max(y)) / 2
+
+
+def _draw_legs(axes: Axes, net: TensorNetwork, places: Places) -> None:
+    top = max(y for _, y in places.values())
+    for core, indices in net.cores:
+        legs = [i for i in indices if i in (*net.inputs, *net.outputs)]
+        reads = [i for i in legs if i in net.inputs]
+        for index in legs:
+            group = reads if index in reads else [i for i in legs if i not in reads]
+            x, y = places[core]
+            # Where other cores stand above, both kinds of legs hang below.
+            hangs = y < 0 or index not in reads or (y == 0 and top > 0 and len(reads) < len(legs))
+            lean = _lean(index in reads, len(reads) not in (0, len(legs)) and top > 0)
+            lean += 0.3 * (group.index(index) - (len(group) - 1) / 2)
+            end = x + lean, y - LEG if hangs else y + LEG
+            color = BLUE if index in reads else VERMILION
+            axes.plot([x, end[0]], [y, end[1]], color=color, linewidth=2.5, zorder=1)
+            shift = -0.17 if hangs else 0.17
+            axes.text(end[0], end[1] + shift, str(net.size[index]), **_label(color))
+
+
+def _lean(reads: bool, paired: bool) -> float:
+    return (-0.17 if reads else 0.17) if paired else 0.0
+
+
+def _draw_cores(axes: Axes, net: TensorNetwork, places: Places) -> None:
+    opened = {*net.inputs, *net.outputs}
+    for core, indices in net.cores:
+        color = SKY if opened & {*indices} else YELLOW
+        axes.scatter(*places[core], s=330, marker="o", color=color, edgecolor=INK, zorder=3)
+        count = f"{math.prod(net.shape(core)):,}"
+        axes.text(*places[core], count, fontsize=7 if len(count) < 5 else 5.5, **_label(INK, 0))
+
+
+def _label(color: str, size: int = 9) -> dict:
+    style = {"ha": "center", "va": "center", "color": color, "zorder": 4}
+    return {**style, "fontsize": size} if size else style
