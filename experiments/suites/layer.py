@@ -93,6 +93,7 @@ def _step(make: Callable[[], nnx.Module], batch: int, pixels: int) -> Call:
 
     def loss(params: Any, frames: Any) -> Any:
         module: Any = nnx.merge(graph, params)
+        outputs: Any
         if isinstance(module, nnx.RNN):
             start = (jnp.zeros((batch, shapes.HIDDEN)),) * 2
             outputs = module(frames.astype(jnp.float32) * SCALE, initial_carry=start)

@@ -46,7 +46,7 @@ def streaming() -> Iterator[System]:
 
 def _torch() -> Any:
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError("needs PyTorch: pip install 'ht_jax[bench]'") from error
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -117,7 +117,7 @@ def _sequential(reduce: Any, lstm: Any) -> Any:
 def _tednet(make: Callable[[], Any]) -> Any:
     torch = _torch()
     try:
-        import tednet  # noqa: F401
+        import tednet  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError("needs tednet: pip install 'ht_jax[bench]'") from error
     lstm = make()
@@ -139,19 +139,19 @@ def _four() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tt() -> Any:
-    import tednet.tnn.tensor_train as package
+    import tednet.tnn.tensor_train as package  # pyright: ignore[reportMissingImports]
 
     return package.TTLSTM(*_four(), [5, 5, 5], 0.0, 0.0)
 
 
 def _tr() -> Any:
-    import tednet.tnn.tensor_ring as package
+    import tednet.tnn.tensor_ring as package  # pyright: ignore[reportMissingImports]
 
     return package.TRLSTM(*_four(), [5] * 8, 0.0, 0.0)
 
 
 def _btt() -> Any:
-    import tednet.tnn.bt_tucker as package
+    import tednet.tnn.bt_tucker as package  # pyright: ignore[reportMissingImports]
 
     return package.BTTLSTM(*_four(), [4] * 4, 2, 0.0, 0.0)
 
@@ -166,7 +166,7 @@ TEDNET: dict[str, Callable[[], Any]] = {
 def _tltorch() -> Any:
     torch = _torch()
     try:
-        import tltorch
+        import tltorch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError("needs tensorly-torch: pip install 'ht_jax[bench]'") from error
     modes = (8, 20, 20, 18), (16, 4, 4, 4)
