@@ -22,13 +22,13 @@ from ht_jax.summary import align, children, walk
 
 Choice = Format | Mapping[str, Format] | Callable[[int, int], Format] | None
 
-_CELLS: dict[type, type[nn.RecurrentCell]] = {
+CELLS: dict[type, type[nn.RecurrentCell]] = {
     nnx.LSTMCell: nn.LSTMCell,
     nnx.OptimizedLSTMCell: nn.LSTMCell,
     nnx.GRUCell: nn.GRUCell,
     nnx.SimpleCell: nn.SimpleCell,
 }
-_TARGETS = (nnx.Linear, nnx.Embed, *_CELLS)
+_TARGETS = (nnx.Linear, nnx.Embed, *CELLS)
 
 # What a layer may be told to do that its replacement does not.
 _PLAIN: dict[str, Any] = {
@@ -116,15 +116,26 @@ def tensorize(
         >>> report.swaps[0].formats["kernel"], report.params_before, report.params_after
         (HT(in_modes=(8, 6), out_modes=(4, 4), rank=3), 784, 193)
     """
-    layers = _layers(model)
+    layers = layers_of(model)
     chosen = _choose(model, layers, formats)
     plan = {path: _formats_for(path, layers[path], choice) for path, choice in chosen.items()}
     rngs = nnx.Rngs(0) if rngs is None else rngs
     made = {path: _make(layers[path], fmts, rngs) for path, fmts in plan.items()}
     swaps = tuple(_swap(path, layers[path], new, plan[path]) for path, new in made.items())
-    copy = nnx.clone(model)
-    swapped = _swapped(copy, {id(_at(copy, path)): new for path, new in made.items()}, set())
+    swapped = replaced(model, made)
     return swapped, Report(swaps, _count(model), _count(swapped))
+
+
+def replaced(model: nnx.Module, made: Mapping[str, nnx.Module]) -> Any:
+    """A copy of a model with other modules at some paths.
+
+    Args:
+        model: the model; it stays as it is.
+        made: the modules that take a place, by path; an `nnx.RNN` around a cell that becomes one
+            of this package becomes `ht.nn.RNN`.
+    """
+    copy = nnx.clone(model)
+    return _swapped(copy, {id(module_at(copy, path)): new for path, new in made.items()}, set())
 
 
 def _cells(swap: Swap) -> list[str]:
@@ -133,7 +144,7 @@ def _cells(swap: Swap) -> list[str]:
     return [swap.path or ".", swap.before, swap.after, formats, *counts]
 
 
-def _layers(model: nnx.Module) -> dict[str, nnx.Module]:
+def layers_of(model: nnx.Module) -> dict[str, nnx.Module]:
     """The layers that can be swapped, by path; those within a cell are part of it."""
     found: dict[str, nnx.Module] = {}
     for path, module in walk(model):
@@ -169,12 +180,11 @@ def _choose(
 
 def _formats_for(path: str, layer: Any, choice: Choice) -> dict[str, Format]:
     """The formats of a layer's matrices, as large as they are."""
-    for name, plain in _PLAIN.items():
-        if getattr(layer, name, plain) != plain:
-            raise ValueError(
-                f"{path!r} has a {name} of its own, {getattr(layer, name)!r}, which a compressed "
-                "layer cannot have: map the path to None to leave it as it is"
-            )
+    if name := peculiarity(layer):
+        raise ValueError(
+            f"{path!r} has a {name} of its own, {getattr(layer, name)!r}, which a compressed "
+            "layer cannot have: map the path to None to leave it as it is"
+        )
     sizes = _sizes(layer)
     places = choice if isinstance(choice, Mapping) else {next(iter(sizes)): choice}
     if not places or not set(places) <= set(sizes):
@@ -183,6 +193,14 @@ def _formats_for(path: str, layer: Any, choice: Choice) -> dict[str, Format]:
             f"not for {tuple(places)}"
         )
     return {place: _fitted(path, fmt, *sizes[place]) for place, fmt in places.items()}
+
+
+def peculiarity(layer: Any) -> str | None:
+    """What a layer does that its replacement would not, by the name of its attribute."""
+    for name, plain in _PLAIN.items():
+        if getattr(layer, name, plain) != plain:
+            return name
+    return None
 
 
 def _sizes(layer: Any) -> dict[str, tuple[int, int]]:
@@ -223,7 +241,7 @@ def _make(layer: Any, formats: dict[str, Format], rngs: nnx.Rngs) -> nnx.Module:
     if isinstance(layer, nnx.Embed):
         size = layer.num_embeddings, layer.features
         return nn.TensorEmbed(*size, formats["table"], **options)
-    cell = _CELLS[type(layer)]
+    cell = CELLS[type(layer)]
     return cell(layer.in_features, layer.hidden_features, **formats, **options)
 
 
@@ -271,7 +289,8 @@ def _swap(path: str, old: nnx.Module, new: nnx.Module, formats: dict[str, Format
     return Swap(path, *names, formats, _count(old), _count(new))
 
 
-def _at(node: Any, path: str) -> Any:
+def module_at(node: Any, path: str) -> Any:
+    """The module at a path of a model."""
     for key in path.split("/") if path else ():
         node = dict(children(node))[key]
     return node

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
@@ -148,6 +148,28 @@ class Format(abc.ABC):
     def padding(self) -> tuple[int, int]:
         """Zeros that stand before and behind the inputs in the network's modes."""
         return self.in_offset, self.network().in_size - self.in_offset - self.in_features
+
+    def merge(
+        self,
+        schedule: schedules.Schedule,
+        cores: Mapping[str, Array],
+        precision: jax.lax.PrecisionLike = None,
+    ) -> dict[str, Array]:
+        """The cores, multiplied with each other as far as a schedule does without an input."""
+        return schedules.merge(schedule, cores, precision)
+
+    def contract(
+        self,
+        schedule: schedules.Schedule,
+        merged: Mapping[str, Array],
+        x: Shaped[Array, "rows in_features"],
+        *,
+        reading: schedules.Reading | None = None,
+        precision: jax.lax.PrecisionLike = None,
+    ) -> Shaped[Array, "rows out_size"]:
+        """The product of rows and the network's matrix, of what `merge` returned."""
+        options = {"pad": self.padding, "reading": reading, "precision": precision}
+        return schedules.run_merged(schedule, merged, x, **options)
 
     def crop_outputs(
         self, y: Shaped[Array, "batch out_size"]

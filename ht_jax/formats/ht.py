@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Self
 
 import jax.numpy as jnp
@@ -130,7 +131,7 @@ class HT(ModeFormat):
         pairs = mode_pairs(kernel, self)
         merged = jnp.asarray(pairs).reshape([m * n for m, n in zip(self.in_modes, self.out_modes)])
         cores = hsvd(merged, tree, tol=tol, ranks=bounds)
-        found = self._with_ranks(
+        found = self.with_ranks(
             {n: c.shape[-1 if tree.is_leaf(n) else 0] for n, c in cores.items()}
         )
         for k, leaf in enumerate(tree.leaves):
@@ -138,7 +139,8 @@ class HT(ModeFormat):
             cores[leaf] = cores[leaf].reshape(*shape, *cores[leaf].shape[1:])
         return fit(Weight(dict(cores), found), kernel, tol=tol if rank is None else None)
 
-    def _with_ranks(self, ranks: dict[str, int]) -> Self:
+    def with_ranks(self, ranks: Mapping[str, int]) -> Self:
+        """The format with other ranks, given for every node but the root by name."""
         tree = self.dimension_tree
         inner = tuple(ranks[node] for node in tree.inner if node != tree.root)
         leaves = tuple(ranks[leaf] for leaf in tree.leaves) if inner or len(tree.leaves) > 1 else 1

@@ -73,7 +73,7 @@ class Weight:
         """
         dtype = next(iter(self.cores.values())).dtype
         schedule = self.format.plan(batch, dtype=dtype, mode=mode, reading=reading)
-        return Prepared(schedules.merge(schedule, self.cores), self.format, schedule)
+        return Prepared(self.format.merge(schedule, self.cores), self.format, schedule)
 
     def astype(self, dtype: jax.typing.DTypeLike) -> Weight:
         """The same weight with cores of another dtype."""
@@ -113,8 +113,8 @@ class Prepared:
                 f"{fmt}"
             )
         rows = x.reshape(math.prod(x.shape[:-1]), fmt.in_features)
-        options = {"pad": fmt.padding, "reading": reading, "precision": precision}
-        y = schedules.run_merged(self.schedule, self.merged, rows, **options)
+        options = {"reading": reading, "precision": precision}
+        y = fmt.contract(self.schedule, self.merged, rows, **options)
         return fmt.crop_outputs(y).reshape(*x.shape[:-1], fmt.out_features)
 
 
@@ -157,7 +157,7 @@ def apply(
     elif schedule.network != fmt.network():
         raise ValueError(f"the schedule is one of another network than that of {fmt}")
     with jax.named_scope(type(fmt).__name__):
-        merged = schedules.merge(schedule, weight.cores, precision)
+        merged = fmt.merge(schedule, weight.cores, precision)
         return Prepared(merged, fmt, schedule)(x, reading=reading, precision=precision)
 
 

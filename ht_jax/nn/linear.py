@@ -46,9 +46,7 @@ class TensorDense(nnx.Module):
         precision: jax.lax.PrecisionLike = None,
         rngs: nnx.Rngs,
     ):
-        weight = fmt.init(rngs.params(), param_dtype)
-        self.format = fmt
-        self.cores = nnx.data({name: nnx.Param(core) for name, core in weight.cores.items()})
+        self.hold(fmt.init(rngs.params(), param_dtype))
         bias = nnx.Param(jnp.zeros(fmt.out_features, param_dtype)) if use_bias else None
         self.bias = nnx.data(bias)
         self.dtype = dtype
@@ -59,6 +57,11 @@ class TensorDense(nnx.Module):
     def weight(self) -> Weight:
         """The kernel as a pytree of arrays."""
         return Weight({name: core[...] for name, core in self.cores.items()}, self.format)
+
+    def hold(self, weight: Weight) -> None:
+        """Takes another kernel of the same size, in whatever format."""
+        self.format = weight.format
+        self.cores = nnx.data({name: nnx.Param(core) for name, core in weight.cores.items()})
 
     def __call__(self, x: Shaped[Array, "*batch in_features"]) -> Array:
         """Applies the layer to the last axis of `x`."""
