@@ -7,6 +7,7 @@ from ht_jax import nn as nn
 from ht_jax import plot as plot
 from ht_jax import tensor as tensor
 from ht_jax.cite import cite as cite
+from ht_jax.compression import compress as compress
 from ht_jax.formats import BT as BT
 from ht_jax.formats import CP as CP
 from ht_jax.formats import HT as HT

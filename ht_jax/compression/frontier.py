@@ -1,0 +1,165 @@
+"""The frontier of a model: analysed once, then compressed to as many budgets as one likes.
+
+The analysis observes the model on the calibration data and decomposes every matrix; a budget is
+then a choice among truncations of what is there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ht_jax import surgery
+from ht_jax.compression import paths
+from ht_jax.compression.allocate import Budget, Priced, allocate, allocate_uniformly
+from ht_jax.compression.moments import observe
+from ht_jax.compression.paths import Choice
+from ht_jax.compression.refine import record, refined
+from ht_jax.compression.report import Report, row, size
+from ht_jax.compression.sites import Scope, Site, densified, find_sites, put
+from ht_jax.compression.whiten import Whitener
+from ht_jax.formats import Weight
+
+Batches = Sequence[tuple[Any, ...]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frontier:
+    """What `frontier` found.
+
+    Attributes:
+        model: as it was.
+        dense: its copy with dense layers of this package.
+        whiteners: the factors of each matrix.
+        choices: all ways to hold each matrix.
+        batches: the calibration data, if any.
+        uniform: whether the choices are those of one rank for all.
+    """
+
+    model: nnx.Module
+    dense: nnx.Module
+    whiteners: Mapping[Site, Whitener]
+    choices: Mapping[Site, Sequence[Choice]]
+    batches: Batches | None
+    uniform: bool
+
+    def within(self, budget: Any, *, refine: int = 0) -> tuple[Any, Report]:
+        """The model within a budget, and a report.
+
+        Args:
+            budget: as `compress` takes it.
+            refine: likewise.
+
+        Raises:
+            ValueError: the budget is below the smallest possible.
+        """
+        chosen = self._allocated(Budget.of(budget))
+        rows = {}
+        if refine and self.batches:
+            rows = record(self.dense, list(chosen), self.batches)
+        found = {
+            site: self._weight(site, choice, rows.get(site), refine)
+            for site, choice in chosen.items()
+        }
+        weights = {site: weight for site, weight in found.items() if weight is not None}
+        after = rebuilt(self.model, self.dense, weights)
+        lines = tuple(row(site, found[site], chosen[site].error) for site in chosen)
+        return after, Report.of(self.model, after, lines, self.batches)
+
+    def _allocated(self, budget: Budget) -> dict[Site, Choice]:
+        options = []
+        for site, choices in self.choices.items():
+            found = choices if self.uniform else budget.thinned(choices)
+            options.append([Priced(budget.cost(site, choice), choice) for choice in found])
+        fixed = _fixed(self.model, self.choices, budget)
+        pick = allocate_uniformly if self.uniform else allocate
+
+        def refuse(least: float) -> str:
+            return (
+                f"budget {budget.limit:,} {budget.unit} is below the {least + fixed:,.6g} of the "
+                "smallest model in these formats: allow that or more"
+            )
+
+        return dict(zip(self.choices, pick(options, budget.limit - fixed, refuse)))
+
+    def _weight(
+        self, site: Site, choice: Choice, rows: np.ndarray | None, steps: int
+    ) -> Weight | None:
+        """The weight of a choice; None if the matrix stays dense."""
+        white, whitener = choice.make(), self.whiteners[site]
+        if white is None:
+            return None
+        if rows is not None:
+            white = refined(white, site, whitener, rows, steps)
+        return whitener.coloured(white)
+
+
+def frontier(
+    model: nnx.Module,
+    *,
+    formats: Sequence[str] = ("ht", "low_rank"),
+    scope: Scope = "all",
+    calibration: Iterable[tuple[Any, ...]] | None = None,
+    uniform: bool = False,
+    key: jax.Array | None = None,
+) -> Frontier:
+    """Analyses a model; arguments as `compress` takes them, batches as tuples.
+
+    Returns:
+        The frontier, whose `within` compresses to a budget.
+    """
+    batches = None if calibration is None else list(calibration)
+    dense = densified(model)
+    sites = sites_of(dense, scope, batches)
+    if batches is None:
+        whiteners = {site: Whitener.plain(site) for site in sites}
+    else:
+        moments = observe(dense, sites, batches, jax.random.key(0) if key is None else key)
+        whiteners = {site: Whitener.of(site, found) for site, found in moments.items()}
+    find = paths.uniform if uniform else paths.choices
+    choices = {site: find(site, whiteners[site], formats) for site in sites}
+    return Frontier(model, dense, whiteners, choices, batches, uniform)
+
+
+def sites_of(dense: nnx.Module, scope: Scope, batches: Batches | None) -> list[Site]:
+    """The matrices in the scope, checked.
+
+    Raises:
+        ValueError: there is none, or one holds values that are not finite.
+    """
+    shapes = tuple(jnp.shape(a) for a in jax.tree.leaves(batches[:1] if batches else ()))
+    sites = find_sites(dense, scope, shapes)
+    if not sites:
+        raise ValueError(f"there is no matrix in the scope {scope!r} of this model")
+    for site in sites:
+        if not bool(jnp.isfinite(site.kernel).all()):
+            raise ValueError(f"{site.name or 'the matrix'} holds values that are not finite")
+    return sites
+
+
+def rebuilt(model: nnx.Module, dense: nnx.Module, weights: Mapping[Site, Weight]) -> nnx.Module:
+    """A copy of the model that holds compressed weights; layers without any stay what they are."""
+    owners = {site.path for site in weights}
+    layers = [path for path in surgery.layers_of(model) if path in owners]
+    dense = nnx.clone(dense)
+    after = surgery.replaced(model, {path: surgery.module_at(dense, path) for path in layers})
+    for site, weight in weights.items():
+        put(after, site, weight)
+    return after
+
+
+def _fixed(model: Any, sites: Iterable[Site], budget: Budget) -> float:
+    """What the rest of the model takes."""
+    if budget.unit == "latency":
+        return 0.0
+    numbers, taken = size(model)
+    kernels = [site.kernel for site in sites]
+    if budget.unit == "params":
+        return numbers - sum(kernel.size for kernel in kernels)
+    return taken - sum(kernel.nbytes for kernel in kernels)

@@ -1,0 +1,184 @@
+"""What a matrix meets in use: second moments of its inputs and of the outputs' sensitivity to it.
+
+With x its inputs and g the outputs' gradient at its products, a change D of the matrix moves the
+outputs of an example by E |D' x . g|^2 ~ tr(A D G D'), A = E[x x'], G = E[g g'] (Martens and
+Grosse 2015); A is the Kronecker product of the moments of its modes, since in full it may not fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from ht_jax.compression.sites import Site, layer_at
+from ht_jax.formats import Dense
+from ht_jax.schedule import Reading
+
+LARGE = 4096  # outputs: with more of them only their mean square is kept, not all products
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Second moments of one matrix, summed over the calibration data.
+
+    Attributes:
+        inputs: for each input mode (m, m), summed over the others.
+        output: (out, out) of the gradients at the products; None if there are too many of them.
+        rows: rows of input.
+        examples: examples that the rows belong to.
+    """
+
+    inputs: tuple[np.ndarray, ...]
+    output: np.ndarray | None
+    rows: float
+    examples: int
+
+
+class Moment(nnx.Variable):
+    """A sum of second moments; its "gradient" is what one batch adds to it."""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Observed(Dense):
+    """A dense matrix that shows what it meets: as cotangents of its moments.
+
+    They so pass through scan, checkpoint and jit, which sum cotangents over their iterations.
+    """
+
+    in_shape: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
+    offset: int = dataclasses.field(default=0, kw_only=True)
+
+    def merge(self, schedule, cores, precision=None):
+        """The matrix, and the moments beside it."""
+        return {**cores, **super().merge(schedule, cores, precision)}
+
+    def contract(self, schedule, merged, x, *, reading=None, precision=None):
+        """The product, observed."""
+        moments = {name: a for name, a in merged.items() if name.startswith("moment_")}
+        matrix = {name: a for name, a in merged.items() if name not in moments}
+        y = super().contract(schedule, matrix, x, reading=reading, precision=precision)
+        x = as_read(x, reading, y.dtype)
+        behind = math.prod(self.in_shape) - self.offset - x.shape[1]
+        x = jnp.pad(x, ((0, 0), (self.offset, behind))).reshape(-1, *self.in_shape)
+        return _observe(y, x, moments)
+
+    def moments(self, dtype: Any) -> dict[str, Array]:
+        """Empty sums, by name."""
+        sizes = {f"moment_{k}": (m, m) for k, m in enumerate(self.in_shape)}
+        out = self.out_features
+        sizes |= {"moment_out": (out, out) if out <= LARGE else (), "moment_rows": ()}
+        return {name: jnp.zeros(size, dtype) for name, size in sizes.items()}
+
+
+def as_read(x: Array, reading: Reading | None, dtype: Any) -> Array:
+    """Inputs as floats: integers by their reading."""
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        return x
+    reading = reading or Reading()
+    scale, offset = (jnp.asarray(a, dtype) for a in (reading.scale, reading.offset))
+    return x.astype(dtype) * scale + offset
+
+
+@jax.custom_vjp
+def _observe(y: Array, x: Array, moments: Mapping[str, Array]) -> Array:
+    del x, moments
+    return y
+
+
+def _forward(y: Array, x: Array, moments: Mapping[str, Array]):
+    return y, (x, jnp.ndim(moments["moment_out"]))
+
+
+def _backward(saved: tuple[Array, int], g: Array):
+    x, ndim = saved
+    shown = {f"moment_{k}": _product(x, k + 1) for k in range(x.ndim - 1)}
+    shown["moment_out"] = _product(g, 1) if ndim else jnp.sum(g * g) / g.shape[1]
+    shown["moment_rows"] = jnp.asarray(x.shape[0], x.dtype)
+    return g, jnp.zeros_like(x), shown
+
+
+_observe.defvjp(_forward, _backward)
+
+
+def _product(x: Array, axis: int) -> Float[Array, "m m"]:
+    flat = jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)
+    return flat @ flat.T
+
+
+def observe(
+    model: nnx.Module,
+    sites: Sequence[Site],
+    calibration: Iterable[tuple[Any, ...]],
+    key: jax.Array,
+) -> dict[Site, Moments]:
+    """Runs a model over calibration data and sums the moments of its matrices.
+
+    Args:
+        model: with dense matrices at the sites, as `densified` leaves it.
+        sites: the matrices.
+        calibration: batches; each is the tuple of the model's arguments.
+        key: for random directions of the outputs, in which the gradients are taken.
+
+    Returns:
+        The moments by site.
+    """
+    graphdef, moments, rest = nnx.split(_watched(model, sites), Moment, ...)
+
+    @jax.jit
+    def batch_moments(rest: Any, key: jax.Array, batch: tuple[Any, ...]) -> Any:
+        def directed(moments):
+            outputs = nnx.merge(graphdef, moments, rest)(*batch)
+            return sum(
+                jnp.vdot(jax.random.rademacher(jax.random.fold_in(key, n), y.shape, y.dtype), y)
+                for n, y in enumerate(jax.tree.leaves(outputs))
+            )
+
+        return jax.grad(directed)(moments)
+
+    total, examples = None, 0
+    for n, batch in enumerate(calibration):
+        found = nnx.to_pure_dict(batch_moments(rest, jax.random.fold_in(key, n), batch))
+        found = jax.tree.map(lambda a: np.asarray(a, np.float64), found)
+        total = found if total is None else jax.tree.map(np.add, total, found)
+        examples += jnp.shape(jax.tree.leaves(batch)[0])[0]
+    return {site: _moments(site, total, examples) for site in sites}
+
+
+def _watched(model: nnx.Module, sites: Sequence[Site]) -> nnx.Module:
+    """A copy of the model that shows the moments of its matrices."""
+    model = nnx.clone(model)
+    model.eval()
+    for site in sites:
+        for place, rows in site.parts.items():
+            layer = layer_at(model, site.path, place)
+            kernel = layer.weight.cores["kernel"]
+            fmt = Observed(*kernel.shape, in_shape=site.in_shape, offset=rows)
+            sums = {name: Moment(a) for name, a in fmt.moments(kernel.dtype).items()}
+            layer.format, layer.cores = fmt, nnx.data({"kernel": nnx.Param(kernel), **sums})
+    return model
+
+
+def _moments(site: Site, total: Any, examples: int) -> Moments:
+    """The moments of a site; those of a joint matrix are the sums over its parts."""
+    parts = [_at(total, site.path, place) for place in site.parts]
+    merged = functools.reduce(lambda a, b: jax.tree.map(np.add, a, b), parts)
+    inputs = tuple(merged[f"moment_{k}"] for k in range(len(site.in_shape)))
+    # Both parts of a joint matrix see the same gradients, and each row is met by both.
+    rows, output = parts[0]["moment_rows"], parts[0]["moment_out"]
+    return Moments(inputs, output if np.ndim(output) else None, float(rows), examples)
+
+
+def _at(total: Any, path: str, place: str) -> dict[str, np.ndarray]:
+    keys = [key for key in path.split("/") if key] + ([place] if place != "kernel" else [])
+    for key in keys:
+        total = total[int(key) if key.isdigit() and int(key) in total else key]
+    return total["cores"]
