@@ -21,7 +21,7 @@ Params: TypeAlias = dict[str, Any]
 TrainState: TypeAlias = dict[str, Any]  # {"params", "opt_state", "step", "skipped": int32 ()}
 Batch: TypeAlias = Mapping[
     str, Array | np.ndarray
-]  # {"frames", "label": int32[, "length": int32][, "mask": bool]}
+]  # {"frames", "label": int32[, "length": int32][, "mask": bool][, "teacher": logits]}
 Apply: TypeAlias = Callable[..., Array]
 
 
@@ -105,6 +105,8 @@ def make_train_step(
         logits = _logits(apply, params, batch, key)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
         loss = loss if penalty is None else loss + penalty(params)
+        if "teacher" in batch:
+            loss = loss + _divergence(batch["teacher"], logits)
         return loss, jnp.mean(_classes(logits) == batch["label"], dtype=jnp.float32)
 
     value_and_grad = accumulated(jax.value_and_grad(loss_fn, has_aux=True), parts)
@@ -161,6 +163,12 @@ def _advanced(state: TrainState, changes: TrainState, finite: Array) -> TrainSta
 def _logits(apply: Apply, params: Params, batch: Batch, *key: PRNGKeyArray) -> Array:
     lengths = {"lengths": batch["length"]} if "length" in batch else {}
     return apply(params, batch["frames"], *key, **lengths).astype(jnp.float32)
+
+
+def _divergence(teacher: Array, logits: Array) -> Array:
+    """Mean Kullback-Leibler divergence of the classes from the teacher's."""
+    told, found = (jax.nn.log_softmax(x.astype(jnp.float32)) for x in (teacher, logits))
+    return optax.losses.kl_divergence_with_log_targets(found, told).mean()
 
 
 def _classes(logits: Array) -> Array:
