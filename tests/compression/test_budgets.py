@@ -89,7 +89,9 @@ def test_the_expected_error_is_of_the_size_of_the_real_one(model, calibration):
 
 def test_inputs_of_a_matrix_decide_what_is_kept():
     exact, keys = decaying(decay=0.95), jax.random.split(jax.random.key(0))
-    seen = jax.random.normal(keys[0], (64, 4)) @ jax.random.normal(keys[1], (4, 40))
+    seen = jnp.matmul(
+        *(jax.random.normal(k, s, "float32") for k, s in zip(keys, ((64, 4), (4, 40))))
+    )
     aware, plain = (
         jnp.linalg.norm(seen @ (weight.to_dense() - exact))
         for weight, _ in (ht.compress(exact, budget=256, calibration=d) for d in ([seen], None))
