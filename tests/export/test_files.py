@@ -38,7 +38,11 @@ def path(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [MODELS[0], *(pytest.param(make, marks=pytest.mark.slow) for make in MODELS[1:])],
+    ids=lambda make: make.__name__,
+)
 def test_the_loaded_model_is_the_saved_one(path, make):
     model = make()
     save(model, path)

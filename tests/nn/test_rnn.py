@@ -9,6 +9,7 @@ from flax import nnx
 from jax import export
 
 import ht_jax as ht
+from ht_jax.formats import Prepared
 
 F, H, T = 6, 4, 5
 X = jax.random.normal(jax.random.key(0), (3, T, F), jnp.float64)
@@ -154,9 +155,10 @@ def test_within_a_linen_module():
 def test_large_hidden_to_hidden_kernel_is_not_formed_for_a_step():
     fmt = ht.HT((16, 16, 16), (16, 16, 16), rank=2)
     cell = nnx.eval_shape(lambda: ht.nn.SimpleCell(8, 4096, recurrent=fmt, rngs=nnx.Rngs(0)))
-    assert isinstance(jax.eval_shape(lambda: cell_of(cell).recurrence(1, 1)), ht.Weight)
-    small = ht.nn.SimpleCell(8, 16, recurrent=ht.HT((4, 4), (4, 4), rank=4), rngs=nnx.Rngs(0))
-    assert isinstance(small.recurrence(16, 100), jax.Array)
+    assert isinstance(jax.eval_shape(lambda: cell_of(cell).recurrence(1, 1)), Prepared)
+    full = ht.TT((4, 8, 8), (4, 8, 8), rank=16)
+    cell = ht.nn.SimpleCell(8, 256, recurrent=full, rngs=nnx.Rngs(0))
+    assert isinstance(cell.recurrence(16, 100), jax.Array)
 
 
 def cell_of(shapes):

@@ -9,6 +9,8 @@ from ht_jax import tensor as htt
 from ht_jax.tensor import linalg, truncation
 from tests.tensor.table import check, tensor, trees
 
+SLOW = pytest.mark.slow
+
 TREE, SHAPE = trees(3)[0], (20, 20, 18)
 
 
@@ -25,7 +27,9 @@ def matrix(condition, dtype=np.float64):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
 @pytest.mark.parametrize("condition", [1, 1e3, 1e7, 1e12, None])
-@pytest.mark.parametrize("scale", [1e-200, 1, 1e200])
+@pytest.mark.parametrize(
+    "scale", [pytest.param(1e-200, marks=SLOW), 1, pytest.param(1e200, marks=SLOW)]
+)
 def test_qr_of_tall_matrices(dtype, condition, scale):
     a = matrix(condition, dtype)
     assert linalg.is_large(a)
@@ -57,7 +61,9 @@ def test_gram_matrices_drop_no_more_than_singular_vectors(monkeypatch, to):
     assert found <= htt.distance(x, htt.truncate(x, max_rank=9)) * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("scale", [1e-180, 1, 1e180])
+@pytest.mark.parametrize(
+    "scale", [pytest.param(1e-180, marks=SLOW), 1, pytest.param(1e180, marks=SLOW)]
+)
 def test_what_can_be_dropped_without_loss_is(scale):
     x = scale * large(8)
     for truncate in (htt.truncate, jax.jit(htt.truncate, static_argnames="max_rank")):

@@ -157,7 +157,9 @@ def test_from_dense_is_exact(case, dtype):
     check(HTTensor.from_dense(dense(tensor(*case)), max_rank=5, tree=tree), dense(tensor(*case)))
 
 
-@pytest.mark.parametrize("case", FEW, ids=name)
+@pytest.mark.parametrize(
+    "case", [FEW[0], *(pytest.param(c, marks=pytest.mark.slow) for c in FEW[1:])], ids=name
+)
 def test_jax_does_what_numpy_does(case):
     x, y = pair(case)
 
