@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ class VideoClassifier(nnx.Module):
         rnn: a layer called as `ht_jax.nn.RNN`; it reads flattened frames.
         hidden_features: length of its outputs.
         num_classes: number of logits.
+        classifier: from the hidden features to the logits, in place of a new linear layer.
         features: maps frames to feature vectors first (a CNN); by default a frame is its pixels.
         dropout: rate of dropout before the classifier.
         dtype: of the classifier's computation.
@@ -40,6 +42,7 @@ class VideoClassifier(nnx.Module):
         hidden_features: int,
         num_classes: int,
         *,
+        classifier: Any = None,
         features: Callable[[Array], Array] | None = None,
         dropout: float = 0.0,
         dtype: Any = None,
@@ -48,7 +51,8 @@ class VideoClassifier(nnx.Module):
         self.features = features
         self.rnn = rnn
         self.dropout = nnx.Dropout(dropout)
-        self.classifier = nnx.Linear(hidden_features, num_classes, dtype=dtype, rngs=rngs)
+        linear = functools.partial(nnx.Linear, hidden_features, num_classes, dtype=dtype, rngs=rngs)
+        self.classifier = linear() if classifier is None else classifier
 
     def __call__(
         self,

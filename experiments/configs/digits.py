@@ -9,10 +9,10 @@ from pathlib import Path
 from ht_jax.train import ModelConfig, OptimizerConfig, TrainConfig
 
 
-def _preset(name: str, model: ModelConfig, learning_rate: float = 1e-2) -> TrainConfig:
+def _preset(name: str, model: ModelConfig, **optimizer: float) -> TrainConfig:
     return TrainConfig(
         model=model,
-        optimizer=OptimizerConfig(learning_rate=learning_rate),
+        optimizer=OptimizerConfig(**{"learning_rate": 1e-2, **optimizer}),  # pyright: ignore
         workdir=Path("runs") / name,
     )
 
@@ -40,6 +40,6 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
     ),
     "lstm": (
         "LSTM: dense matrices, the baseline.",
-        _preset("lstm", ModelConfig(), learning_rate=1e-4),
+        _preset("lstm", ModelConfig(), learning_rate=3e-3, fan_in=256),
     ),
 }

@@ -215,7 +215,12 @@ def _build_cnn(*, in_channels, out_features, channels, **options):
 
 def _classifier(model: VideoClassifier) -> Plain:
     head = model.classifier
-    found: Plain = {"hidden_features": head.in_features, "num_classes": head.out_features}
+    if isinstance(head, nn.TensorDense):
+        fmt = head.format
+        found: Plain = {"hidden_features": fmt.in_features, "num_classes": fmt.out_features}
+        found["classifier"] = describe(head)
+    else:
+        found = {"hidden_features": head.in_features, "num_classes": head.out_features}
     found |= {"dropout": model.dropout.rate} if model.dropout.rate else {}
     found |= {"dtype": jnp.dtype(head.dtype).name} if head.dtype is not None else {}
     found |= {} if model.features is None else {"features": describe(model.features)}

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flax import nnx
+
 from ht_jax import nn
 from ht_jax.export import runtime
 from ht_jax.export.files import Storage, save
@@ -76,6 +78,11 @@ def program(model: VideoClassifier) -> dict[str, Any]:
         raise ValueError(
             "the NumPy runtime runs a VideoClassifier of pixels: export a "
             f"{type(model).__name__} with features or of another kind as StableHLO or ONNX"
+        )
+    if not isinstance(model.classifier, nnx.Linear):
+        raise ValueError(
+            f"the NumPy runtime has no classifier of class {type(model.classifier).__name__}: "
+            "compress the recurrent layers alone"
         )
     rnns = layers_of(model)
     first = next(iter(rnns.values()))

@@ -168,3 +168,19 @@ def test_storage_must_be_known_and_wide_enough(path):
     model.classifier.bias[...] = jnp.full(5, 1e6, jnp.float32)
     with pytest.raises(ValueError, match="float16 cannot"):
         save(model, path, storage="float16")
+
+
+def compressed_classifier():
+    head = ht.nn.TensorDense(ht.LowRank(16, 5, 2), rngs=nnx.Rngs(2))
+    return classifier(classifier=head)
+
+
+def test_a_compressed_classifier_comes_back(path):
+    model = compressed_classifier()
+    save(model, path)
+    np.testing.assert_array_equal(load(path)(clips()), model(clips()))
+
+
+def test_the_runtime_refuses_a_compressed_classifier(path):
+    with pytest.raises(ValueError, match="no classifier of class TensorDense"):
+        ht.export.numpy(compressed_classifier(), path)
