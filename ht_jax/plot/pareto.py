@@ -54,6 +54,7 @@ def plot_pareto(
     axes.set(xscale="log", xlabel=cost, ylabel=value)
     axes.margins(x=0.2, y=0.1)
     bare(axes)
+    _tick(axes, [point[0] for point in systems.values()])
     _label(axes, systems, front)
     return axes.get_figure(root=True)  # pyright: ignore[reportReturnType]
 
@@ -65,6 +66,16 @@ def pareto_front(systems: Mapping[str, Sequence[float]]) -> list[str]:
         if not front or systems[name][1] > systems[front[-1]][1]:
             front.append(name)
     return front
+
+
+def _tick(axes: Axes, costs: Sequence[float]) -> None:
+    """Powers of ten where there are some, else 1, 2 and 5 of each, written out."""
+    from matplotlib import ticker
+
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    if max(costs) < 300 * min(costs):
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:,.6g}"))
 
 
 def _label(axes: Axes, systems: Mapping[str, Sequence[float]], front: Sequence[str]) -> None:

@@ -39,7 +39,8 @@ def plot_run(records: Records, title: str = "") -> Figure:
     for ax, name, label in zip(axes, ("loss", "accuracy"), ("cross-entropy", "accuracy")):
         _plot_train(ax, records, name)
         steps, values = _series(records, "validation", name)
-        ax.plot(steps, values, "o-", color=VERMILION, markersize=4, label="validation")
+        if len(steps):
+            ax.plot(steps, values, "o-", color=VERMILION, markersize=4, label="validation")
         ax.set(xlabel="step", ylabel=label)
         ax.xaxis.get_major_locator().set_params(integer=True)
         bare(ax)

@@ -99,6 +99,7 @@ def _draw_values(
     axes.set_title(f"{label}: r={len(s)}", fontsize=7, pad=3, bbox=behind)
     axes.tick_params(labelsize=5, length=2, pad=1)
     axes.minorticks_off()
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _draw_profile(axes: Any, x: HTTensor) -> None:
