@@ -87,7 +87,7 @@ def runs_table(runs: dict[str, dict[str, Any]]) -> Table:
 def bench_table(bench: dict[str, Any]) -> Table:
     """Of a benchmark."""
     rows = []
-    for row in bench["rows"]:
+    for row in (row for row in bench["rows"] if "ms" in row):
         low, high = row["times_faster_range"]
         ratio = f"{row['times_faster']:.1f} ({low:.1f} to {high:.1f})"
         rows.append((row["system"], f"{row['params']:,}", f"{row['ms']:.1f}", ratio))
