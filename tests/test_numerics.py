@@ -5,6 +5,7 @@ matrix that NumPy contracts from the cores.
 """
 
 import importlib.util
+import math
 from pathlib import Path
 
 import jax
@@ -41,6 +42,38 @@ def test_product_keeps_its_bound(row, dtype, key):
     assert np.abs(found - wanted).max() <= BOUNDS[dtype] * np.abs(wanted).max()
 
 
+MODES = {
+    "modes of 1": ((2, 1, 3), (1, 2, 2)),
+    "all modes 1": ((1, 1, 1), (1, 1, 1)),
+    "16 modes": ((2,) * 12 + (1,) * 4, (1,) * 13 + (2,) * 3),
+}
+
+
+def frame_by_frame(kernel, recurrent, bias, x):
+    """The hidden states of an LSTM, (batch, time, hidden), in NumPy."""
+    c, h, found = 0.0, np.zeros((len(x), len(recurrent))), []
+    for frame in np.moveaxis(x, 1, 0):
+        i, f, g, o = np.split(frame @ kernel + h @ recurrent + bias, 4, axis=-1)
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+        found.append(h)
+    return np.stack(found, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ht_jax.RankWarning")  # 1 x 1 is of rank 1
+@pytest.mark.parametrize("modes", MODES)
+def test_layer_of_extreme_modes_equals_the_dense_equations(modes):
+    options = dict(zip(("in_modes", "out_modes"), MODES[modes], strict=True))
+    sizes, rngs = [math.prod(each) for each in MODES[modes]], nnx.Rngs(0)
+    cell = ht.nn.HTLSTMCell(*sizes, **options, leaf_rank=2, rank=2, rngs=rngs)
+    x = jax.random.normal(jax.random.key(1), (2, 3, sizes[0]), jnp.float32)
+    weights = cell.input.weight.to_dense(), cell.recurrent.weight.to_dense(), cell.bias[...]
+    wanted = frame_by_frame(*(np.asarray(each, np.float64) for each in (*weights, x)))
+    np.testing.assert_allclose(ht.nn.RNN(cell)(x), wanted, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_sixteen_modes():
     fmt = ht.TT((2,) * 16, (2,) * 16, rank=2)
     weight = fmt.init(jax.random.key(0), dtype=jnp.float32)

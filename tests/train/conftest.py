@@ -14,12 +14,28 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from ht_jax.train import load_run, train
 from ht_jax.train.step import split_model
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+
+
+@pytest.fixture(autouse=True, scope="package")
+def compiled_once(tmp_path_factory):
+    """Equal programs are compiled once for all tests here: most train the same toy."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    names = ("compilation_cache_dir", "persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, f"jax_{name}") for name in names}
+    for name, value in zip(names, (folder, 0.0), strict=True):
+        jax.config.update(f"jax_{name}", value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(f"jax_{name}", value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -86,6 +86,7 @@ def test_nothing_but_damaged_checkpoints(saved, tmp_path):
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["10", "5"]
 
 
+@pytest.mark.slow
 def test_run_falls_back_to_the_previous_checkpoint(
     toy, undisturbed, assert_same_run, tmp_path, capsys
 ):
@@ -148,7 +149,7 @@ def test_broken_source_ends_the_run(toy, tmp_path, capsys):
         raise OSError("clips-00003-of-00008 is gone")
 
     config = toy.make_config(tmp_path, quiet=True)
-    assert command.run(lambda: train(config, toy.make_task(config, die_at=7, how=vanish))) == 2
+    assert command.run(lambda: train(config, toy.make_task(config, die_at=1, how=vanish))) == 2
     assert capsys.readouterr().err == "error: clips-00003-of-00008 is gone\n"
 
 

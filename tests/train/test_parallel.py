@@ -24,11 +24,19 @@ def runs(start_toy, free_port):
 CASES = [("pmap", 4), ("jit", 1), ("jit", 4), ("pmap", "2 x 2"), ("jit", "2 x 2")]
 
 
+@pytest.mark.parametrize("what", ["losses", "confusion"])
+def test_pmap_and_jit_agree_on_the_devices_at_hand(toy, what):
+    runs = [getattr(toy, what)(toy.make_config(parallel=kind, steps=3)) for kind in ("pmap", "jit")]
+    np.testing.assert_allclose(*runs, atol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pmap", "jit"])
 def test_processes_agree(runs, kind):
     assert runs[kind, "2 x 2"] == runs[kind, "the other"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_losses_equal_those_of_one_device(runs, case):
     losses, reference = runs[case][0], runs["pmap", 1][0]
@@ -37,6 +45,7 @@ def test_losses_equal_those_of_one_device(runs, case):
     np.testing.assert_allclose(losses, reference, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_confusion_counts_are_exact(runs, case):
     assert runs[case][1] == runs["pmap", 1][1]

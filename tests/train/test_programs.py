@@ -50,7 +50,7 @@ SPLITS = re.compile(r"(validation|test) split: accuracy ([0-9.]+)% of (?:21|19)"
 def test_evaluate_reports_every_split(experiments, toy, tmp_path, monkeypatch, capsys):
     import evaluate
 
-    config = toy.make_config(tmp_path, quiet=True)
+    config = toy.make_config(tmp_path, quiet=True, steps=2)
     train(config, toy.make_task(config))
     task = toy.make_task(config)
     monkeypatch.setattr("ht_jax.train.restore.build_task", lambda _: task)

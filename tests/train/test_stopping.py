@@ -9,8 +9,31 @@ import pytest
 from ht_jax.train import Stopped, command, train
 from ht_jax.train.metrics import read_metrics
 
+HEARD = (signal.SIGTERM, signal.SIGINT)
 
-@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
+
+@pytest.fixture(scope="module")
+def stopped(toy, tmp_path_factory):
+    """A run asked to stop in step 2 of 4: its checkpoints, and the handlers before and after."""
+    before, workdir = [signal.getsignal(each) for each in HEARD], tmp_path_factory.mktemp("run")
+    config, how = toy.make_config(workdir, quiet=True, steps=4), lambda: toy.send("SIGTERM")
+    with pytest.raises(Stopped, match="stopped after step 2, saved: the same command resumes"):
+        train(config, toy.make_task(config, die_at=2, how=how))
+    names = [path.name for path in (workdir / "checkpoints").iterdir()]
+    return names, before, [signal.getsignal(each) for each in HEARD]
+
+
+def test_signal_stops_after_the_step_which_is_saved(stopped):
+    assert stopped[0] == ["2"]
+
+
+def test_handlers_are_given_back(stopped):
+    _, before, after = stopped
+    assert after == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_signal_stops_after_the_step_and_the_run_resumes_exactly(
     toy, undisturbed, assert_same_run, tmp_path, name
 ):
@@ -22,17 +45,11 @@ def test_signal_stops_after_the_step_and_the_run_resumes_exactly(
     assert_same_run(undisturbed, tmp_path)
 
 
+@pytest.mark.slow
 def test_signal_in_the_last_step_lets_the_run_end(toy, tmp_path):
     config = toy.make_config(tmp_path, quiet=True, steps=2)
     how = functools.partial(toy.send, "SIGTERM")
     assert train(config, toy.make_task(config, die_at=2, how=how)).steps == 2
-
-
-def test_handlers_are_given_back(toy, tmp_path):
-    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
-    config = toy.make_config(tmp_path, quiet=True, steps=1)
-    train(config, toy.make_task(config))
-    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_stopped_program_leaves_with_status_75(capsys):

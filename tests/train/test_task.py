@@ -96,12 +96,14 @@ def test_modes_that_do_not_fit_are_refused_before_any_data_is_prepared(config, m
     assert not config.workdir.exists()
 
 
+@pytest.mark.slow
 def test_convolutional_features_are_trained_too(config):
     model = ModelConfig(hidden=8, features="cnn", pixel_scale=1.0)
     counts = build_task(dataclasses.replace(config, model=model)).counts
     assert counts.dense_matrix_params == (32 + 8) * 32  # 1 x 1 places of 32 channels
 
 
+@pytest.mark.slow
 def test_lengths_of_clips_reach_the_model(config, clips, monkeypatch):
     """Frames past a clip's length change nothing."""
 
