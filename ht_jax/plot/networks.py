@@ -159,24 +159,32 @@ def _middle(cores: Sequence[str], places: Places) -> tuple[float, float]:
 def _draw_legs(axes: Axes, net: TensorNetwork, places: Places) -> None:
     top = max(y for _, y in places.values())
     for core, indices in net.cores:
-        legs = [i for i in indices if i in (*net.inputs, *net.outputs)]
-        reads = [i for i in legs if i in net.inputs]
-        for index in legs:
-            group = reads if index in reads else [i for i in legs if i not in reads]
-            x, y = places[core]
-            # Where other cores stand above, both kinds of legs hang below.
-            hangs = y < 0 or index not in reads or (y == 0 and top > 0 and len(reads) < len(legs))
-            lean = _lean(index in reads, len(reads) not in (0, len(legs)) and top > 0)
-            lean += 0.3 * (group.index(index) - (len(group) - 1) / 2)
-            end = x + lean, y - LEG if hangs else y + LEG
-            color = BLUE if index in reads else VERMILION
-            axes.plot([x, end[0]], [y, end[1]], color=color, linewidth=2.5, zorder=1)
-            shift = -0.17 if hangs else 0.17
-            axes.text(end[0], end[1] + shift, str(net.size[index]), **_label(color))
+        reads = [i for i in indices if i in net.inputs]
+        writes = [i for i in indices if i in net.outputs]
+        x, y = places[core]
+        # Where other cores stand above one with both kinds of legs, both hang below, apart.
+        apart = 0.17 if reads and writes and top > 0 else 0.0
+        up = y >= 0 and not apart
+        _draw_group(axes, net, reads, (x, y), -apart, LEG if up else -LEG, BLUE)
+        _draw_group(axes, net, writes, (x, y), apart, -LEG, VERMILION)
 
 
-def _lean(reads: bool, paired: bool) -> float:
-    return (-0.17 if reads else 0.17) if paired else 0.0
+def _draw_group(
+    axes: Axes,
+    net: TensorNetwork,
+    legs: Sequence[str],
+    start: tuple[float, float],
+    lean: float,
+    length: float,
+    color: str,
+) -> None:
+    """Legs of one kind, side by side; a negative length hangs down."""
+    x, y = start
+    for n, index in enumerate(legs):
+        end = x + lean + 0.3 * (n - (len(legs) - 1) / 2)
+        axes.plot([x, end], [y, y + length], color=color, linewidth=2.5, zorder=1)
+        text = str(net.size[index])
+        axes.text(end, y + length + math.copysign(0.17, length), text, **_label(color))
 
 
 def _draw_cores(axes: Axes, net: TensorNetwork, places: Places) -> None:
