@@ -30,8 +30,8 @@ SHOWN = {
 
 def overview(runs: dict[str, dict[str, Any]], bench: dict[str, Any], path: Path) -> None:
     """Accuracy and training time of the single runs; speed against size of all systems."""
-    drawn = new_figure(11, 4)
-    accuracy, speed = drawn.subplots(1, 2, width_ratios=(2, 3))
+    drawn = new_figure(12, 4)
+    accuracy, speed = drawn.subplots(1, 2, width_ratios=(2, 4))
     names = [f"{name}\n{run['matrix_params']:,} numbers" for name, run in runs.items()]
     shares = [100 * run["test_accuracy"] for run in runs.values()]
     notes = [
