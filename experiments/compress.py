@@ -133,7 +133,8 @@ def _whole(config: Config, task: Task, budget: int) -> int:
     """The budget of the whole model."""
     if config.method != "input":
         return budget
-    kernel = task.model.rnn.cell.input.format.num_params
+    model: Any = task.model
+    kernel = model.rnn.cell.input.format.num_params
     return budget + sum(a.size for a in jax.tree.leaves(nnx.state(task.model, nnx.Param))) - kernel
 
 

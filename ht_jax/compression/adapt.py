@@ -55,26 +55,32 @@ def adapt(weight: Weight, key: jax.Array, numbers: int | None = None) -> Weight:
         >>> other.format.num_params <= fmt.num_params
         True
     """
-    tensor = as_tensor(weight)
+    tensor, fmt = as_tensor(weight), _ht(weight)
     found = {n: np.asarray(s, np.float64) ** 2 for n, s in singular_values(tensor).items()}
     continued = {n: _continued(s, tensor.shape, n) for n, s in found.items()}
-    limit = weight.format.num_params if numbers is None else numbers
+    limit = fmt.num_params if numbers is None else numbers
     fitting = (
         ranks
-        for ranks, _ in falling_ranks(weight.format, continued)
-        if weight.format.with_ranks(ranks).num_params <= limit
+        for ranks, _ in falling_ranks(fmt, continued)
+        if fmt.with_ranks(ranks).num_params <= limit
     )
     ranks = next(fitting, dict.fromkeys(found, 1))
     tensor = truncate(tensor, ranks={n: min(r, len(found[n])) for n, r in ranks.items()})
-    return as_weight(grown(tensor, ranks, key), weight.format)
+    return as_weight(grown(tensor, ranks, key), fmt)
 
 
 def as_tensor(weight: Weight) -> HTTensor:
     """An HT weight as a tensor over merged modes (m_k n_k)."""
-    tree, cores = weight.format.dimension_tree, dict(weight.cores)
+    tree, cores = _ht(weight).dimension_tree, dict(weight.cores)
     for leaf in tree.leaves:
         cores[leaf] = cores[leaf].reshape(-1, *cores[leaf].shape[2:])
     return HTTensor(cores, tree)
+
+
+def _ht(weight: Weight) -> HT:
+    if not isinstance(weight.format, HT):
+        raise TypeError(f"ranks are adapted in HT form, not in that of {weight.format}")
+    return weight.format
 
 
 def grown(tensor: HTTensor, ranks: Mapping[str, int], key: jax.Array) -> HTTensor:

@@ -139,7 +139,8 @@ def _formed(weight: Weight) -> np.ndarray:
         operands += [np.asarray(weight.cores[name], np.float64), [number[i] for i in at]]
     output = [number[i] for i in (*net.inputs, *net.outputs)]
     kernel = np.einsum(*operands, output, optimize="greedy").reshape(net.in_size, net.out_size)
-    return fmt.crop_outputs(kernel[fmt.in_offset : fmt.in_offset + fmt.in_features])
+    rows = kernel[fmt.in_offset : fmt.in_offset + fmt.in_features]
+    return np.asarray(fmt.crop_outputs(rows))  # pyright: ignore[reportArgumentType]
 
 
 def _cells(row: Row) -> list[str]:

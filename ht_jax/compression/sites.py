@@ -152,7 +152,7 @@ def _dense(layer: Any) -> nnx.Module | None:
         options |= {"use_bias": layer.use_bias, "precision": layer.precision}
         new = nn.TensorDense(Dense(**sizes), **options)
         new.hold(_as_dense(layer.kernel[...], 1))
-        if new.bias is not None:
+        if new.bias is not None and layer.bias is not None:
             new.bias[...] = layer.bias[...]
         return new
     cell = surgery.CELLS[type(layer)](layer.in_features, layer.hidden_features, **options)
@@ -177,7 +177,7 @@ def _cell_arrays(cell: Any) -> tuple[dict[str, Array], Array]:
         for place, layers in parts.items()
     }
     biases = [
-        jnp.concatenate([layer.bias[...] for layer in layers])
+        jnp.concatenate([layer.bias[...] for layer in layers])  # pyright: ignore[reportOptionalSubscript]
         for layers in parts.values()
         if layers[0].bias is not None
     ]

@@ -106,7 +106,7 @@ def make_train_step(
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
         loss = loss if penalty is None else loss + penalty(params)
         if "teacher" in batch:
-            loss = loss + _divergence(batch["teacher"], logits)
+            loss = loss + _divergence(jnp.asarray(batch["teacher"]), logits)
         return loss, jnp.mean(_classes(logits) == batch["label"], dtype=jnp.float32)
 
     value_and_grad = accumulated(jax.value_and_grad(loss_fn, has_aux=True), parts)
