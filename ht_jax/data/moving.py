@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt8
 
 from ht_jax.data.motion import DIRECTIONS, DRAW_SIZE, Scene, trajectory
 from ht_jax.data.optional import require
-from ht_jax.data.pipeline import ClipData, Example, Record
+from ht_jax.data.pipeline import ClipData, Example, Record, Source, Told
 from ht_jax.data.render import render_clip
 
 
@@ -165,8 +165,8 @@ def clip_data(builder: Any, label: str, num_frames: int, scene: Scene) -> ClipDa
     class_names, clip_shape = describe(items, label, num_frames, scene)
     maker = ClipMaker(scene, num_frames, label)
     splits = ("train", "validation", "test")
-    sources = (builder.as_data_source(split) for split in splits)
-    train, validation, test = (list(s) if len(s) <= 20_000 else s for s in sources)
+    sources = (Told(builder.as_data_source(split), builder.name) for split in splits)
+    train, validation, test = map(_held, sources)
     return ClipData(
         name=builder.name,
         class_names=class_names,
@@ -184,3 +184,8 @@ def _rank_within_class(items: np.ndarray) -> Int[np.ndarray, " images"]:
     for item in np.unique(items):
         ranks[items == item] = np.arange(np.sum(items == item))
     return ranks
+
+
+def _held(told: Told) -> Source:
+    """Small splits in memory, read whole; the others where they are."""
+    return [told[n] for n in range(len(told))] if len(told) <= 20_000 else told.source

@@ -86,7 +86,7 @@ def train_batches(
     local_size = _local_size(batch_size, process_index, process_count)
     if start_step < 0:
         raise ValueError(f"start_step {start_step} must not be negative")
-    examples = _order(_Told(data.train, data.name), seed).random_map(data.train_transform)
+    examples = _order(Told(data.train, data.name), seed).random_map(data.train_transform)
     batches = examples[process_index::process_count].batch(local_size, drop_remainder=True)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)
     return iter(batches[start_step:].to_iter_dataset(options))
@@ -160,7 +160,7 @@ def _order(source: Any, seed: int) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class _Told:
+class Told:
     """A source whose records say what to do where they cannot be read."""
 
     source: Source
@@ -193,7 +193,7 @@ def _split(data: ClipData, split: str) -> Source:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(splits)}")
     if not len(splits[split]):
         raise ValueError(f"the split {split!r} of {data.name} is empty")
-    return _Told(splits[split], data.name)
+    return Told(splits[split], data.name)
 
 
 def _local_size(batch_size: int, process_index: int, process_count: int) -> int:

@@ -1,4 +1,5 @@
 import itertools
+import shutil
 import subprocess
 import sys
 
@@ -188,3 +189,26 @@ def test_import_is_light():
 def test_option_of_another_data_set_is_refused():
     with pytest.raises(ValueError, match="moving_digits has no option 'fold': its options are la"):
         load("moving_digits", fold=2)
+
+
+def unlink(path):
+    path.unlink()
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 8] ^= 16
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [unlink, truncate, flip])
+def test_shard_that_is_damaged_ends_in_a_line_that_says_what_to_do(data_dir, tmp_path, damage):
+    folder = shutil.copytree(data_dir, tmp_path / "datasets")
+    damage(next(folder.rglob("*-train.array_record*")))
+    with pytest.raises(OSError, match=r"'moving_digits' cannot be read .*: remove its") as caught:
+        load("moving_digits", folder)
+    assert "\n" not in str(caught.value)
