@@ -5,6 +5,7 @@ newest; each carries digests of its files, and one that was damaged since gives 
 """
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,6 +145,8 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
+        log = logging.getLogger("absl")
+        log.addFilter(_is_warning)  # Orbax logs the traceback of what it raises, from three threads
         try:
             yield
         except Exception as error:  # the libraries below have no common error for a full disk
@@ -151,6 +154,12 @@ class Checkpoints:
                 f"a checkpoint cannot be written to {self._folder} ({_line(error)}): free some "
                 "space, then the same command resumes from the checkpoint before"
             ) from error
+        finally:
+            log.removeFilter(_is_warning)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno <= logging.WARNING
 
 
 def _host(state: TrainState) -> dict[str, Any]:

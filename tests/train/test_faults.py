@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from ht_jax.train import UserError, command, train
 from ht_jax.train.checkpoint import Checkpoints
@@ -111,8 +112,22 @@ def test_two_runs_on_one_workdir(toy, tmp_path):
         pass
 
 
+@pytest.fixture
+def compiled_anew():
+    """No cache of compiled programs, which would be written to the full disk too."""
+    folder = jax.config.jax_compilation_cache_dir
+    for each in (None, folder):
+        jax.config.update("jax_compilation_cache_dir", each)
+        compilation_cache.reset_cache()
+        if each is None:
+            yield
+
+
 @pytest.mark.slow
-def test_disk_that_refuses_a_checkpoint(toy, undisturbed, assert_same_run, tmp_path, capsys):
+@pytest.mark.usefixtures("compiled_anew")
+def test_disk_that_refuses_a_checkpoint(
+    toy, undisturbed, assert_same_run, tmp_path, capsys, caplog
+):
     config, limits = (
         toy.make_config(tmp_path, quiet=True),
         resource.getrlimit(resource.RLIMIT_FSIZE),
@@ -123,7 +138,10 @@ def test_disk_that_refuses_a_checkpoint(toy, undisturbed, assert_same_run, tmp_p
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert status == 2
-    assert f"a checkpoint cannot be written to {tmp_path}" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"error: a checkpoint cannot be written to {tmp_path}")
+    assert errors.count("\n") == 1
+    assert not caplog.records
     train(config, toy.make_task(config, dropout=0.2))
     assert_same_run(undisturbed, tmp_path)
 
