@@ -24,6 +24,7 @@ SUITES = {
     "input": "the input pipeline beside the fastest model",
     "parallel": "formats of like ranks over threads and batches",
     "decompose": "tensors compressed, rounded, multiplied, added: beside other libraries",
+    "scaling": "weak scaling of data parallelism on fake devices, bytes exchanged a step",
     "plans": "what planning costs, and how far its choice is from the best",
 }
 
