@@ -20,14 +20,14 @@ class Parallel:
     """How a step is compiled and how its arguments reach the devices.
 
     Args:
-        axis: The axis name to reduce over inside the step; None where XLA does it.
+        axis: The axis name to reduce over inside the step.
         compile_train: Compiles `(state, batch) -> (state, metrics)`; the old state is donated.
         compile_eval: Compiles `(params, batch) -> sums`.
         replicate: Puts a pytree on every device.
         shard: Splits this process' share of a batch over its devices.
     """
 
-    axis: str | None
+    axis: str
     compile_train: Callable[[Callable], Callable]
     compile_eval: Callable[[Callable], Callable]
     replicate: Callable[[Any], Any]
@@ -66,11 +66,17 @@ def _pmap() -> Parallel:
 
 
 def _jit() -> Parallel:
-    whole, split = _sharding(PartitionSpec()), _sharding(PartitionSpec("batch"))
+    specs = PartitionSpec(), PartitionSpec("batch")
+    whole, split = map(_sharding, specs)
 
     def compile_step(step: Callable, donate: tuple[int, ...]) -> Callable:
+        # Each device contracts its own share. Left to XLA, the tiles of rows of a projection are
+        # cut across the devices, and megabytes of frames travel: bench.py --suite scaling.
+        share = jax.shard_map(
+            step, mesh=whole.mesh, in_specs=specs, out_specs=specs[0], check_vma=False
+        )
         return jax.jit(
-            step, in_shardings=(whole, split), out_shardings=whole, donate_argnums=donate
+            share, in_shardings=(whole, split), out_shardings=whole, donate_argnums=donate
         )
 
     def shard(batch: HostBatch) -> dict[str, jax.Array]:
@@ -78,7 +84,7 @@ def _jit() -> Parallel:
         return {name: put(split, x) for name, x in batch.items()}
 
     return Parallel(
-        axis=None,
+        axis="batch",
         compile_train=lambda step: compile_step(step, (0,)),
         compile_eval=lambda step: compile_step(step, ()),
         replicate=lambda tree: _own(tree, whole),
