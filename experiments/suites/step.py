@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 import ht_jax as ht
+from ht_jax.export import runtime
+from ht_jax.pretrained import path_of
 from suites import shapes, torch_peers
 from suites.timing import Call, Row, System, compare
 
@@ -34,6 +36,7 @@ def run(batch: int, repeats: int) -> list[Row]:
         for name, formats in CELLS.items()
         for frozen in (False, True)
     ]
+    ours.append(System("FDHT classifier, NumPy runtime", 5_160, _numpy_runtime))
     return compare([*ours, *torch_peers.streaming()], 10 * repeats, warm=True)
 
 
@@ -59,3 +62,8 @@ def _step(formats: dict[str, ht.Format], frozen: bool) -> Call:
     frame = jnp.asarray(shapes.clips(1)[:, 0])
     carry = cell.initialize_carry(frame.shape)
     return lambda: jax.block_until_ready(step(state, carry, frame))
+
+
+def _numpy_runtime() -> Call:
+    model, frame = runtime.Classifier(path_of("fdht_moving_digits")), shapes.clips(1)[0, 0]
+    return lambda: model.step(frame)
