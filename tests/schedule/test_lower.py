@@ -65,6 +65,14 @@ def test_integers_are_read_as_their_floats(arithmetic, rtol, offset, tile):
     assert_close(ours, dense_values_and_gradients(FMT, frames / 64 + offset), rtol)
 
 
+@pytest.mark.parametrize(("offset", "shift"), [(0.0, 0), (-1.99, 127), (-9.0, 255), (3.0, 0)])
+def test_what_is_read_as_zero_is_subtracted_from_bytes(offset, shift):
+    """So that sums of large numbers of one sign do not cancel; what is left is a constant row."""
+    load = ht.Reading(1 / 64, offset, "bfloat16").of(jnp.uint8, jnp.float32)
+    assert load.shift == shift
+    np.testing.assert_allclose((load.rest - load.shift) / 64, offset, atol=1e-12)
+
+
 def test_integers_of_two_bytes_are_read_exactly():
     frames = np.random.default_rng(0).integers(0, 60_000, (ROWS, FMT.in_features), np.uint16)
     ours = values_and_gradients(FMT, jnp.asarray(frames), reading=ht.Reading(1e-4))
