@@ -2,7 +2,8 @@
 
 First it states the hours that are left, from steps measured here. Then every family tries the same
 number of learning rates on validation clips, and every system trains with the chosen one and all
-seeds. The same command again carries on; --plan stops after the estimate.
+seeds. The same command again carries on; --plan stops after the estimate. The result is written
+anew after every system, so a part of the study can be read while the rest of it runs.
 
 Fixed beforehand: accuracies are of the test split, measured once, after the last step; HT at 1,245
 numbers is compared with LSTM, TT, TR, BT and KCP at their published sizes, and with those of at
@@ -39,7 +40,7 @@ class Options:
     """Folder of all runs."""
     data_dir: Path | None = None
     """Folder of the prepared data; None is TFDS's own."""
-    steps: int = 3000
+    steps: int = 1000
     """Optimizer steps of a run, of 32 clips each."""
     seeds: int = 5
     """Runs of every system."""
@@ -171,10 +172,13 @@ def _comparisons(accuracies: dict[str, list[float]]) -> list[dict[str, Any]]:
 
 
 def _holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Adds Holm's corrected p-values: the k-th smallest of n times n - k + 1, made to ascend."""
-    largest = 0.0
+    """Adds Holm's corrected p-values: the k-th smallest of n times n - k + 1, made to ascend.
+
+    n counts every comparison of the plan, those still to be run too.
+    """
+    largest, planned = 0.0, len(COMPARED) + 1
     for rank, row in enumerate(sorted(rows, key=lambda row: row["p_value"])):
-        largest = max(largest, min(1.0, (len(rows) - rank) * row["p_value"]))
+        largest = max(largest, min(1.0, (planned - rank) * row["p_value"]))
         row["p_holm"] = largest
     return rows
 
@@ -198,27 +202,26 @@ def study(options: Options) -> None:
     print(f"{len(chosen)} systems, {runs} runs of {options.steps} steps: {estimate:.1f} hours left")
     print("\n".join(cannot()))
     if not options.plan:
-        write_result(options, run_all(options, chosen, firsts))
+        run_all(options, chosen, firsts)
 
 
-def run_all(
-    options: Options, chosen: Sequence[StudySystem], firsts: Sequence[StudySystem]
-) -> dict[StudySystem, list[Run]]:
-    """Tunes every family, then trains every system.
+def run_all(options: Options, chosen: Sequence[StudySystem], firsts: Sequence[StudySystem]) -> None:
+    """Tunes every family, then trains every system and reports what is finished.
 
     Args:
         options: the command line.
         chosen: all systems.
         firsts: those of them at the published size, on which a family is tuned.
     """
-    rates = {}
-    for system in firsts:
-        runs = tuning(options, system)
-        work(runs)
-        rates[system.family] = best_rate(runs)
-    found = {system: measured(options, system, rates[system.family]) for system in chosen}
-    work([run for runs in found.values() for run in runs])
-    return found
+    found: dict[StudySystem, list[Run]] = {}
+    rates: dict[str, float] = {}
+    for system in chosen:
+        if system in firsts:
+            work(tuning(options, system))
+            rates[system.family] = best_rate(tuning(options, system))
+        found[system] = measured(options, system, rates[system.family])
+        work(found[system])
+        write_result(options, found)
 
 
 def write_result(options: Options, runs: dict[StudySystem, list[Run]]) -> None:
@@ -227,8 +230,8 @@ def write_result(options: Options, runs: dict[StudySystem, list[Run]]) -> None:
     write_json(options.workdir / "study.json", found)
     if options.json_file is not None:
         write_json(options.json_file, found)
-    for row in found["systems"]:
-        print(f"{row['system']}: {stats.Mean(**row['mean']).percent()}")
+    row = found["systems"][-1]
+    print(f"{row['system']}: {stats.Mean(**row['mean']).percent()}", flush=True)
 
 
 def main(args: Sequence[str]) -> int:

@@ -54,7 +54,7 @@ class StudySystem:
             optimizer=OptimizerConfig(rate, fan_in=tables.HIDDEN),
             steps=steps,
             eval_every=max(steps // 4, 1),
-            checkpoint_every=max(steps // 8, 1),
+            checkpoint_every=max(steps // 2, 1),
         )
 
 

@@ -87,12 +87,26 @@ def test_study_carries_on(program, tmp_path):
 def test_plan_trains_nothing_but_the_timed_steps(program, tmp_path, capsys):
     assert program.main(["--workdir", str(tmp_path), "--plan", "--only", "LSTM"]) == 0
     assert program.trained == ["LSTM"]
-    assert "1 systems, 8 runs of 3000 steps" in capsys.readouterr().out
+    assert "1 systems, 8 runs of 1000 steps" in capsys.readouterr().out
 
 
 def test_corrected_p_values_ascend(program):
     rows = [{"p_value": p} for p in (0.01, 0.04, 0.03, 0.005)]
-    assert [row["p_holm"] for row in program._holm(rows)] == [0.03, 0.06, 0.06, 0.02]
+    corrected = [row["p_holm"] for row in program._holm(rows)]
+    assert corrected == pytest.approx([0.09, 0.28, 0.24, 0.05])  # of 10 planned comparisons
+
+
+def test_result_is_written_after_every_system(program, tmp_path, monkeypatch):
+    sizes, target = [], tmp_path / "result.json"
+
+    def written(path, found):
+        if path == target:
+            sizes.append(len(found["systems"]))
+
+    monkeypatch.setattr(program, "write_json", written)
+    args = ["--workdir", str(tmp_path), "--only", "KCP", "--seeds", "2"]
+    assert program.main([*args, "--json-file", str(target)]) == 0
+    assert sizes == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
