@@ -55,14 +55,14 @@ class Options:
 
 
 def tuning(options: Options, system: StudySystem) -> list[Run]:
-    """The runs that choose a family's learning rate."""
-    return [
-        Run(
-            system.family,
-            _config(options, system, rate, f"tune_{system.family}_{rate:g}", TUNING_SEED),
-        )
-        for rate in RATES
-    ]
+    """The runs that choose a family's learning rate; they never measure the test split."""
+
+    def run(rate: float) -> Run:
+        name = f"tune_{system.family}_{rate:g}"
+        config = _config(options, system, rate, name, TUNING_SEED)
+        return Run(system.family, dataclasses.replace(config, test=False))
+
+    return [run(rate) for rate in RATES]
 
 
 def best_rate(runs: Sequence[Run]) -> float:

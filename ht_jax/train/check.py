@@ -119,7 +119,10 @@ def check_disk(workdir: Path, state_bytes: int, copies: int) -> None:
 
 
 def check_same_run(config: TrainConfig) -> None:
-    """Checks that the workdir is new or holds the same run; `HARMLESS` fields may differ."""
+    """Checks that the workdir is new or holds the same run; `HARMLESS` fields may differ.
+
+    Fields that were added after the run was stored count as being at their defaults.
+    """
     stored = _stored(config.workdir / "config.json")
     if stored is None:
         return
@@ -129,6 +132,7 @@ def check_same_run(config: TrainConfig) -> None:
             "--workdir, or pass --resume auto"
         )
     ours = dict(flatten(to_dict(config)))
+    stored = dict(flatten(to_dict(TrainConfig()))) | stored
     for name in sorted((ours.keys() | stored.keys()) - HARMLESS):
         mine, theirs = ours.get(name), stored.get(name)
         if mine != theirs:

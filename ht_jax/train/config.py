@@ -134,6 +134,8 @@ class TrainConfig:
     """Measure the best few schedules before the first step, once on each kind of machine."""
     eval_every: int = 100
     """Steps between evaluations on the validation split."""
+    test: bool = True
+    """Measure the test split once, at the end; not where runs are compared to choose something."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     log_every: int = 20
@@ -160,6 +162,7 @@ HARMLESS = frozenset(
         "max_skipped",
         "resume",
         "eval_every",
+        "test",
         "checkpoint_every",
         "log_every",
         "quiet",

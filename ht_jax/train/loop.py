@@ -1,6 +1,6 @@
 """The training loop: step, evaluate, checkpoint, report; the same call again resumes.
 
-Validation is evaluated along the way, the test split once, with the final parameters.
+Validation is evaluated along the way, the test split once, with the final parameters, or never.
 """
 
 import dataclasses
@@ -78,7 +78,7 @@ def train(config: TrainConfig, task: Task | None = None) -> Summary:
     if task is None:
         parse_formats(config.model)
     summary = read_summary(config.workdir / "summary.json")
-    if summary is not None:
+    if summary is not None and (summary.test_accuracy is not None or not config.test):
         _say(f"{config.workdir} holds this run, finished after {summary.steps} steps")
     else:
         check_disk(config.workdir, 0, 0)  # a full disk is told before any data is prepared
@@ -130,7 +130,7 @@ def _run(learner: Learner) -> Summary:
     return summary
 
 
-def _train(learner: Learner) -> tuple[Clock, dict[str, float]]:
+def _train(learner: Learner) -> tuple[Clock, dict[str, Any]]:
     config, workdir = learner.config, learner.config.workdir
     with Checkpoints(workdir, say=_say) as checkpoints:
         state, clock = _restore(learner, checkpoints)
@@ -189,13 +189,16 @@ def _pause(
     recorder.clock.start()
 
 
-def _results(learner: Learner, state: TrainState, recorder: Recorder) -> dict[str, float]:
-    validation, test = (learner.evaluate(state, split) for split in ("validation", "test"))
-    recorder.evaluation(learner.config.steps, "validation", validation)
-    recorder.evaluation(learner.config.steps, "test", test)
+def _results(learner: Learner, state: TrainState, recorder: Recorder) -> dict[str, Any]:
+    def measured(split: str) -> Evaluation:
+        recorder.evaluation(learner.config.steps, split, found := learner.evaluate(state, split))
+        return found
+
+    validation = measured("validation")
+    test = measured("test") if learner.config.test else None
     return {
-        "test_accuracy": test.accuracy,
-        "test_loss": test.loss,
+        "test_accuracy": test and test.accuracy,
+        "test_loss": test and test.loss,
         "validation_accuracy": validation.accuracy,
     }
 

@@ -30,8 +30,9 @@ class Summary:
     """What a finished run reports.
 
     Args:
-        test_accuracy: Share of test examples whose class was found; measured once, at the end.
-        test_loss: Mean cross-entropy on the test split.
+        test_accuracy: Share of test examples whose class was found; measured once, at the
+            end; None if the run was told not to.
+        test_loss: Mean cross-entropy on the test split, or None.
         validation_accuracy: The same on the validation split, with the final parameters.
         params: Numbers in the whole model.
         matrix_params: Numbers in the recurrent weight matrices, as stored.
@@ -49,8 +50,8 @@ class Summary:
         config: The whole configuration.
     """
 
-    test_accuracy: float
-    test_loss: float
+    test_accuracy: float | None
+    test_loss: float | None
     validation_accuracy: float
     params: int
     matrix_params: int
@@ -68,9 +69,7 @@ class Summary:
     config: dict[str, Any]
 
 
-def summarize(
-    config: TrainConfig, task: Task, clock: Clock, accuracies: dict[str, float]
-) -> Summary:
+def summarize(config: TrainConfig, task: Task, clock: Clock, accuracies: dict[str, Any]) -> Summary:
     """Gathers the summary of a finished run.
 
     Args:

@@ -30,8 +30,9 @@ def print_confusion(result: Evaluation, title: str) -> None:
 
 def _rows(summary: Summary) -> list[tuple[str, str]]:
     speed, ratio = summary.frames_per_second, summary.compression_ratio
+    test = summary.test_accuracy
     return [
-        ("test accuracy", f"{summary.test_accuracy:.1%}"),
+        ("test accuracy", "not measured" if test is None else f"{test:.1%}"),
         ("validation accuracy", f"{summary.validation_accuracy:.1%}"),
         ("parameters, whole model", f"{summary.params:,}"),
         ("parameters, recurrent matrices", f"{summary.matrix_params:,}"),

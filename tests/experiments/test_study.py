@@ -36,8 +36,9 @@ def test_families_that_cannot_go_low_say_so(experiments):
 def test_every_family_tries_the_same_rates(program, tmp_path):
     options = program.Options(workdir=tmp_path)
     for system in program.systems():
-        rates = [run.config.optimizer.learning_rate for run in program.tuning(options, system)]
-        assert rates == [3e-3, 1e-2, 3e-2]
+        runs = program.tuning(options, system)
+        assert [run.config.optimizer.learning_rate for run in runs] == [3e-3, 1e-2, 3e-2]
+        assert not any(run.config.test for run in runs)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import signal
 import jax
 import pytest
 
-from ht_jax.train import train
+from ht_jax.train import OptimizerConfig, UserError, train
+from ht_jax.train.check import check_same_run
 from ht_jax.train.report import read_summary
 
 
@@ -69,6 +70,29 @@ def test_run_without_summary_evaluates_but_trains_no_more(
     first = read_summary(undisturbed / "summary.json")
     assert (again.test_accuracy, again.seconds) == (first.test_accuracy, first.seconds)
     assert_same_run(undisturbed, moved)
+
+
+def test_run_that_measured_no_test_split_can_do_so_later(toy, undisturbed, tmp_path, capsys):
+    config = toy.make_config(tmp_path, quiet=True, test=False)
+    first = train(config, toy.make_task(config, dropout=0.2))
+    assert first.test_accuracy is None
+    assert '"test"' not in (tmp_path / "metrics.jsonl").read_text()
+    assert "not measured" in capsys.readouterr().out
+    config = toy.make_config(tmp_path, quiet=True)
+    later = train(config, toy.make_task(config, dropout=0.2, die_at=21, how=stop))
+    assert later.test_accuracy == read_summary(undisturbed / "summary.json").test_accuracy
+
+
+def test_configuration_from_before_a_field_is_taken_to_have_its_default(toy, tmp_path):
+    config = toy.make_config(tmp_path, quiet=True)
+    train(config, toy.make_task(config, dropout=0.2))
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["optimizer"]["classifier_l2"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    check_same_run(config)
+    penalised = OptimizerConfig(learning_rate=3e-2, warmup_steps=4, classifier_l2=0.1)
+    with pytest.raises(UserError, match=r"classifier_l2=0.0, not 0.1"):
+        check_same_run(toy.make_config(tmp_path, optimizer=penalised))
 
 
 def test_workdir_holds_what_a_reader_needs(undisturbed):
