@@ -1,4 +1,7 @@
-"""Doctests run under JAX's own defaults, not under the strict ones of tests/."""
+"""Doctests run under JAX's own defaults, not under the strict ones of tests/.
+
+What they measure is kept in a folder of their own, not in the user's cache.
+"""
 
 import jax
 import pytest
@@ -6,9 +9,10 @@ from _pytest.doctest import DoctestItem
 
 
 @pytest.fixture(autouse=True)
-def _jax_defaults(request):
+def _jax_defaults(request, tmp_path_factory, monkeypatch):
     if not isinstance(request.node, DoctestItem):
         yield
         return
+    monkeypatch.setenv("HT_JAX_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "schedules"))
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
         yield

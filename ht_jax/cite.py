@@ -68,7 +68,12 @@ def cite(model: nnx.Module | Format | HTTensor) -> str:
 
 
 def papers() -> dict[str, str]:
-    """All BibTeX entries of `papers.bib`, by key."""
+    """All BibTeX entries of `papers.bib`, by key.
+
+    Example:
+        >>> print(papers()["yin2020ht"].splitlines()[0])
+        @article{yin2020ht,
+    """
     text = resources.files("ht_jax").joinpath("papers.bib").read_text(encoding="utf-8")
     entries = text.strip().split("\n\n")
     return {re.sub(r"@\w+\{([^,]+),.*", r"\1", e, flags=re.DOTALL): e for e in entries}

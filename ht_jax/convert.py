@@ -33,6 +33,11 @@ class CellWeights(NamedTuple):
         recurrent: hidden-to-hidden kernel.
         bias: of all gates; its forget gate has no 1 added.
         candidate_bias: of a GRU's hidden candidate, inside the reset gate's product.
+
+    Example:
+        >>> weights = CellWeights("simple", np.ones((5, 3)), np.eye(3), np.zeros(3))
+        >>> layer_of(weights)(jnp.ones((2, 7, 5))).shape
+        (2, 7, 3)
     """
 
     kind: str
@@ -84,6 +89,12 @@ def from_keras(layers: Any) -> Any:
 
     Raises:
         ValueError: another kind of layer, one that is not built, or other activations.
+
+    Example:
+        >>> layer = from_keras(keras.Sequential(...).layers)  # doctest: +SKIP
+        >>> from_keras(nnx.LSTMCell(5, 3, rngs=nnx.Rngs(0)))
+        Traceback (most recent call last):
+        ValueError: LSTMCell is not a built LSTM, GRU or SimpleRNN of Keras
     """
     layers = layers if isinstance(layers, Sequence) else [layers]
     return _stacked([_keras_layer(layer) for layer in layers])
@@ -122,6 +133,11 @@ def from_linen(params: Mapping[str, Any]) -> Any:
 
     Raises:
         ValueError: the names are not those of such a cell.
+
+    Example:
+        >>> sides = {"i": {"kernel": np.ones((5, 3))}, "h": {"kernel": np.eye(3)}}
+        >>> from_linen(sides)(jnp.ones((2, 7, 5))).shape  # what a linen.SimpleCell holds
+        (2, 7, 3)
     """
     for kind, letters in (("lstm", "ifgo"), ("gru", "rzn"), ("simple", None)):
         names = [*letters] if letters else [""]
@@ -138,6 +154,11 @@ def layer_of(weights: CellWeights) -> nn.RNN:
 
     Raises:
         ValueError: shapes that do not fit together, or numbers that are not finite.
+
+    Example:
+        >>> layer = layer_of(CellWeights("lstm", np.ones((5, 12)), np.ones((3, 12)), np.zeros(12)))
+        >>> layer.cell.hidden_features
+        3
     """
     in_features, hidden = weights.input.shape[0], weights.recurrent.shape[0]
     cell = _CELLS[weights.kind]
@@ -219,7 +240,7 @@ def _keras_layer(layer: Any) -> Any:
             raise ValueError(f"merge_mode {layer.merge_mode!r} is not 'concat'")
         pair = (layer.forward_layer, layer.backward_layer)
         return nn.Bidirectional(*(layer_of(_keras_cell(each)) for each in pair))
-    if layer.go_backwards:
+    if getattr(layer, "go_backwards", False):
         raise ValueError(f"{layer.name} goes backwards: put it into a Bidirectional")
     return layer_of(_keras_cell(layer))
 

@@ -15,6 +15,13 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     Args:
         path: The file; its folder exists.
         content: Text or bytes.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomic(Path(folder, "note.txt"), "whole or absent")
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['note.txt']
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -27,5 +34,14 @@ def write_json(path: Path, value: Any) -> None:
     Args:
         path: The file; its folder exists.
         value: What JSON holds.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder, "run.json"), {"steps": 800})
+        ...     print(Path(folder, "run.json").read_text().strip())
+        {
+          "steps": 800
+        }
     """
     write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

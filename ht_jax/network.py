@@ -29,6 +29,11 @@ class TensorNetwork:
         sizes: pairs of an index name and its size.
         inputs: the input indices, slowest first: together they are the input, row-major.
         outputs: the output indices, likewise.
+
+    Example:
+        >>> net = TensorNetwork.of({"u": "ir", "v": "ro"}, {"i": 6, "r": 2, "o": 4}, "i", "o")
+        >>> net.in_size, net.out_size, net.indices["v"]
+        (6, 4, ('r', 'o'))
     """
 
     cores: tuple[tuple[str, Indices], ...]

@@ -42,6 +42,10 @@ class Suggestion:
         padding: share of the padded matrix that stands for nothing, in [0, 1).
         rank: effective rank, the geometric mean of the network's inner indices.
         seconds: modelled time of `batch` rows.
+
+    Example:
+        >>> print(suggest(48, 16, budget=200, format="tt")[0])
+        TT(...): 192 numbers (4x), effective rank 4.0, 0.0% padding, ... ms modelled
     """
 
     format: Format

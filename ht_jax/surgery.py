@@ -52,6 +52,13 @@ class Swap:
         after: name of the class that is there now.
         formats: its formats, by the matrix that they hold.
         params_before, params_after: numbers in the layer, biases included.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> layer = nnx.Linear(48, 16, rngs=nnx.Rngs(0))
+        >>> _, report = tensorize(layer, {"*": ht.TT((8, 6), (4, 4), rank=2)})
+        >>> report.swaps[0].before, report.swaps[0].after
+        ('Linear', 'TensorDense')
     """
 
     path: str
@@ -69,6 +76,14 @@ class Report:
     Attributes:
         swaps: one for each layer that was swapped.
         params_before, params_after: numbers in the whole model.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> layer = nnx.Linear(48, 16, rngs=nnx.Rngs(0))
+        >>> print(tensorize(layer, {"*": ht.TT((8, 6), (4, 4), rank=2)})[1])
+        layer  was     is           formats                                  before  after
+        .      Linear  TensorDense  kernel=TT(in_modes=(8, 6), ..., rank=2)     784    128
+        model: 784 numbers before, 128 after
     """
 
     swaps: tuple[Swap, ...]
@@ -133,6 +148,11 @@ def replaced(model: nnx.Module, made: Mapping[str, nnx.Module]) -> Any:
         model: the model; it stays as it is.
         made: the modules that take a place, by path; an `nnx.RNN` around a cell that becomes one
             of this package becomes `ht.nn.RNN`.
+
+    Example:
+        >>> model = nnx.Sequential(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.relu)
+        >>> replaced(model, {"layers/0": nnx.Linear(2, 5, rngs=nnx.Rngs(0))}).layers[0].out_features
+        5
     """
     copy = nnx.clone(model)
     return _swapped(copy, {id(module_at(copy, path)): new for path, new in made.items()}, set())
@@ -145,7 +165,12 @@ def _cells(swap: Swap) -> list[str]:
 
 
 def layers_of(model: nnx.Module) -> dict[str, nnx.Module]:
-    """The layers that can be swapped, by path; those within a cell are part of it."""
+    """The layers that can be swapped, by path; those within a cell are part of it.
+
+    Example:
+        >>> list(layers_of(nnx.Sequential(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.relu)))
+        ['layers/0']
+    """
     found: dict[str, nnx.Module] = {}
     for path, module in walk(model):
         if type(module) in _TARGETS and not any(_below(path, other) for other in found):
@@ -196,7 +221,12 @@ def _formats_for(path: str, layer: Any, choice: Choice) -> dict[str, Format]:
 
 
 def peculiarity(layer: Any) -> str | None:
-    """What a layer does that its replacement would not, by the name of its attribute."""
+    """What a layer does that its replacement would not, by the name of its attribute.
+
+    Example:
+        >>> peculiarity(nnx.LSTMCell(2, 3, activation_fn=nnx.relu, rngs=nnx.Rngs(0)))
+        'activation_fn'
+    """
     for name, plain in _PLAIN.items():
         if getattr(layer, name, plain) != plain:
             return name
@@ -290,7 +320,13 @@ def _swap(path: str, old: nnx.Module, new: nnx.Module, formats: dict[str, Format
 
 
 def module_at(node: Any, path: str) -> Any:
-    """The module at a path of a model."""
+    """The module at a path of a model.
+
+    Example:
+        >>> model = nnx.Sequential(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.relu)
+        >>> module_at(model, "layers/0").out_features
+        3
+    """
     for key in path.split("/") if path else ():
         node = dict(children(node))[key]
     return node

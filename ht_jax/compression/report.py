@@ -31,6 +31,12 @@ class Row:
         expected: squared error that it is expected to bring into an example's outputs (without
             calibration: the squared relative error).
         latency_before, latency_after: modelled seconds of one row.
+
+    Example:
+        >>> import ht_jax as ht, jax.numpy as jnp
+        >>> _, report = ht.compress(jnp.ones((48, 16)), tol=1e-3, formats=["low_rank"])
+        >>> report.rows[0].ratio
+        12.0
     """
 
     name: str
@@ -57,6 +63,12 @@ class Report:
         params_before, params_after: numbers in the whole model.
         bytes_before, bytes_after: what they take.
         output_error: relative error of the outputs over the calibration data; None without.
+
+    Example:
+        >>> import ht_jax as ht, jax.numpy as jnp
+        >>> _, report = ht.compress(jnp.ones((48, 16)), tol=1e-3, formats=["low_rank"])
+        >>> report.params_before, report.params_after
+        (768, 64)
     """
 
     rows: tuple[Row, ...]

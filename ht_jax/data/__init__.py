@@ -74,6 +74,11 @@ def describe(
     Raises:
         ValueError: the name, an option or an option's value is unknown.
         ImportError: the packages of the `train` extra are missing.
+
+    Example:
+        >>> names, shape = describe("moving_digits", num_frames=4)
+        >>> len(names), shape
+        (8, (4, 120, 160, 3))
     """
     return _call(name, "describe", data_dir, options)
 

@@ -53,6 +53,13 @@ class Scene:
 
     Raises:
         ValueError: the largest item could not travel the shortest way inside the frame.
+
+    Example:
+        >>> Scene(height=32, width=32, sizes=(16, 20), travels=(4.0, 8.0)).noise
+        24
+        >>> Scene(height=60)
+        Traceback (most recent call last):
+        ValueError: an item of 72 pixels has -12 pixels of room in a frame of 60 x 160, ...
     """
 
     height: int = 120
@@ -87,6 +94,12 @@ class Trajectory(NamedTuple):
         tint: colour of the item's ink, each channel in [0, 255].
         background: colour below the noise.
         noise: where the clip's noise begins in the scene's noise.
+
+    Example:
+        >>> path = draw_trajectory(np.random.default_rng(0), direction=6)
+        >>> (first, last) = path.corners(2)
+        >>> DIRECTIONS[6], bool(last[0] > first[0]), bool(last[1] == first[1])
+        ('down', True, True)
     """
 
     size: int

@@ -40,6 +40,13 @@ class ClipData:
         train_transform: a function that makes {"frames": uint8 of clip_shape, "label": int32} of a
             record and a NumPy generator.
         eval_transform: a function that makes the same of a record alone.
+
+    Example:
+        >>> records = [{"label": np.int32(n)} for n in range(8)]
+        >>> keep = lambda record, *rng: record
+        >>> data = ClipData("toy", ("a", "b"), (1,), records, records[:5], records[5:], keep, keep)
+        >>> len(data.train), int(data.eval_transform(data.test[0])["label"])
+        (8, 5)
     """
 
     name: str
@@ -81,6 +88,14 @@ def train_batches(
 
     Raises:
         ValueError: process_count does not divide batch_size, or there is no such process or step.
+
+    Example:
+        >>> records = [{"label": np.int32(n)} for n in range(8)]
+        >>> keep = lambda record, *rng: record
+        >>> data = ClipData("toy", ("a", "b"), (1,), records, records[:5], records[5:], keep, keep)
+        >>> batches = train_batches(data, batch_size=8, seed=0)
+        >>> sorted(next(batches)["label"].tolist())  # an epoch in an order of its own
+        [0, 1, 2, 3, 4, 5, 6, 7]
     """
     grain = require("grain")
     local_size = _local_size(batch_size, process_index, process_count)
@@ -120,6 +135,13 @@ def eval_batches(
     Raises:
         ValueError: the split is unknown or empty, process_count does not divide batch_size, or
             there is no such process.
+
+    Example:
+        >>> records = [{"label": np.int32(n)} for n in range(8)]
+        >>> keep = lambda record, *rng: record
+        >>> data = ClipData("toy", ("a", "b"), (1,), records, records[:5], records[5:], keep, keep)
+        >>> [batch["mask"].tolist() for batch in eval_batches(data, batch_size=3)]
+        [[True, True, True], [True, True, False]]
     """
     grain = require("grain")
     local_size = _local_size(batch_size, process_index, process_count)
@@ -150,6 +172,14 @@ def train_ids(data: ClipData, *, batch_size: int, seed: int, step: int) -> list[
 
     Returns:
         Indices into the training records, in the order of the batch of one process.
+
+    Example:
+        >>> records = [{"label": np.int32(n)} for n in range(8)]
+        >>> keep = lambda record, *rng: record
+        >>> data = ClipData("toy", ("a", "b"), (1,), records, records[:5], records[5:], keep, keep)
+        >>> epoch = [train_ids(data, batch_size=4, seed=0, step=step) for step in (1, 2)]
+        >>> sorted(sum(epoch, []))
+        [0, 1, 2, 3, 4, 5, 6, 7]
     """
     order = _order(range(len(data.train)), seed)
     return [int(order[(step - 1) * batch_size + position]) for position in range(batch_size)]

@@ -26,6 +26,13 @@ def render_clip(
 
     Returns:
         The frames as uint8.
+
+    Example:
+        >>> from ht_jax.data.motion import draw_trajectory
+        >>> scene = Scene(height=32, width=32, sizes=(16, 20), travels=(4.0, 8.0))
+        >>> path = draw_trajectory(np.random.default_rng(0), scene)
+        >>> render_clip(np.full((8, 8), 255, np.uint8), path, scene, num_frames=6).shape
+        (6, 32, 32, 3)
     """
     shape = (num_frames, scene.height, scene.width * 3)
     size = math.prod(shape)

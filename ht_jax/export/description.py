@@ -68,6 +68,11 @@ def build(description: Any) -> Any:
 
     Raises:
         ValueError: a class that is not in the table, or arguments that it refuses.
+
+    Example:
+        >>> layer = build({"type": "TensorDense", "format": "TT((4, 4), (2, 2), rank=2)"})
+        >>> layer.format.num_params
+        32
     """
     if not isinstance(description, Mapping) or description.get("type") not in _RECIPES:
         raise ValueError(f"{str(description)[:80]!r} describes no class that is known here")

@@ -81,6 +81,12 @@ def load(path: str | os.PathLike, *, into: nnx.Module | None = None) -> Any:
     Raises:
         ValueError: the file is corrupt, foreign, of a newer version, holds arrays of other
             names, shapes or types than its model has, or numbers that are not finite.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> model = load(ht.pretrained.path_of("fdht_moving_digits"))
+        >>> type(model).__name__
+        'VideoClassifier'
     """
     arrays, texts = read(path)
     try:
@@ -101,6 +107,11 @@ def read_card(path: str | os.PathLike) -> dict[str, Any]:
 
     Raises:
         ValueError: the file is corrupt or foreign.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> read_card(ht.pretrained.path_of("fdht_moving_digits"))["command"]
+        'python experiments/train.py fdht_lstm'
     """
     _, texts = read(path)
     try:

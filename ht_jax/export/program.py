@@ -45,6 +45,16 @@ def numpy(
 
     Raises:
         ValueError: a layer that cannot run frame by frame or has no program, or what `save` says.
+
+    Example:
+        >>> import tempfile
+        >>> rnn = nn.RNN(nn.GRUCell(12, 8, rngs=nnx.Rngs(0)))
+        >>> model = VideoClassifier(rnn, 8, 5, rngs=nnx.Rngs(0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     numpy(model, f"{folder}/model.safetensors")
+        ...     runner = runtime.Classifier(f"{folder}/model.safetensors")
+        >>> runner.in_features
+        12
     """
     text = json.dumps(program(model), separators=(",", ":"))
     save(model, path, storage=storage, card=card, metadata={"program": text})
@@ -58,6 +68,12 @@ def copy_runtime(folder: str | os.PathLike) -> Path:
 
     Returns:
         The path of `runtime.py`; it needs Python and NumPy alone.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     copy_runtime(folder).name
+        'runtime.py'
     """
     return Path(shutil.copy(runtime.__file__, Path(folder) / "runtime.py"))
 

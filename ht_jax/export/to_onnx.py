@@ -46,6 +46,11 @@ def onnx(
         ValueError: a shape that is none, a layer that has no steps, or something that jax2onnx
             cannot convert.
         ImportError: jax2onnx is missing.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> model = ht.load_pretrained("ht_moving_digits")
+        >>> proto = onnx(model, (1, 6, 120, 160, 3), path="model.onnx")  # doctest: +SKIP
     """
     model = evaluated(model)
     if step:

@@ -74,6 +74,13 @@ def load_stablehlo(path: str | os.PathLike) -> export.Exported:
         ValueError: the file is not one, not whole, or of a version that this JAX does not read.
         OSError: there is no such file.
         ImportError: flatbuffers is missing.
+
+    Example:
+        >>> import tempfile, jax.numpy as jnp
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = stablehlo(jnp.sin, (3,), platforms=["cpu"], path=f"{folder}/sine.bin")
+        ...     print(load_stablehlo(f"{folder}/sine.bin").in_avals)
+        (ShapedArray(float32[3]),)
     """
     _require_flatbuffers()
     content = Path(path).read_bytes()

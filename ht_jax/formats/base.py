@@ -30,6 +30,12 @@ class Fit(NamedTuple):
     Attributes:
         relative_error: measured ||kernel - weight||_F / ||kernel||_F.
         restarts: how many starts an iterative method took; 0 for direct ones.
+
+    Example:
+        >>> import jax.numpy as jnp, ht_jax as ht
+        >>> _, info = ht.LowRank(6, 4, rank=1).from_dense(jnp.ones((6, 4)))
+        >>> info.relative_error < 1e-6, info.restarts
+        (True, 0)
     """
 
     relative_error: float
@@ -41,6 +47,14 @@ class Format(abc.ABC):
 
     Subclasses are frozen dataclasses. The matrix may be smaller than the network's modes say:
     then the inputs are padded with zeros and the outputs cropped, gate by gate.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> fmt = ht.TT((8, 6), (4, 4), rank=2)
+        >>> isinstance(fmt, Format), fmt.num_params, fmt.compression_ratio
+        (True, 112, 6.9)
+        >>> fmt == ht.parse_format(repr(fmt))
+        True
     """
 
     in_modes: tuple[int, ...]
@@ -221,6 +235,12 @@ class ModeFormat(Format):
 
     Raises:
         ValueError: a mode below 1, or modes that multiply to less than the features.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> fmt = ht.TT((8, 6), (4, 4), rank=2, in_features=45)  # 3 zeros are padded
+        >>> fmt.padding, fmt.with_gates(4).out_modes
+        ((0, 3), (16, 4))
     """
 
     in_modes: tuple[int, ...]
@@ -262,6 +282,12 @@ class Restricted(Format):
 
     Where the range does not fill the slabs that it touches, the input is padded with zeros
     on both sides; the product is that of the rows asked for, exactly.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> rows = ht.TT((8, 6), (4, 4), rank=2).restrict(6, 18)
+        >>> rows.in_features, rows.in_modes
+        (12, (2, 6))
     """
 
     base: Format

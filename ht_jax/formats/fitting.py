@@ -14,7 +14,15 @@ from ht_jax.formats.weight import Weight
 
 
 class RankWarning(UserWarning):
-    """A rank is larger than the format can use."""
+    """A rank is larger than the format can use.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> with warnings.catch_warnings(record=True, action="always") as told:
+        ...     fmt = ht.TT((4, 4), (2, 2), rank=9)
+        >>> print(told[0].message)
+        rank 1 is 9 in TT(in_modes=(4, 4), out_modes=(2, 2), rank=9): it was clipped to 8
+    """
 
 
 def tell_rank(fmt: Format, what: str, asked: int, most: int, *, clipped: bool) -> None:

@@ -28,6 +28,14 @@ class Weight:
     Attributes:
         cores: the arrays by name; shapes as in `format.network()`.
         format: the static description.
+
+    Example:
+        >>> import jax, ht_jax as ht
+        >>> weight = ht.HT((8, 6), (4, 4), rank=3).init(jax.random.key(0))
+        >>> {name: core.shape for name, core in weight.cores.items()}
+        {'leaf_0': (8, 4, 3), 'leaf_1': (6, 4, 3), 'node_0_1': (3, 3)}
+        >>> weight.to_dense().shape
+        (48, 16)
     """
 
     cores: dict[str, Array]
@@ -92,6 +100,13 @@ class Prepared:
         merged: the arrays that meet the input, by their names in the schedule.
         format: the static description.
         schedule: the order of contraction.
+
+    Example:
+        >>> import jax, ht_jax as ht
+        >>> weight = ht.HT((8, 6), (4, 4), rank=3).init(jax.random.key(0))
+        >>> prepared = weight.prepare(batch=4)
+        >>> prepared(jnp.ones((4, 48))).shape
+        (4, 16)
     """
 
     merged: dict[str, Array]
@@ -162,7 +177,14 @@ def apply(
 
 
 def squared_norm(weight: Weight) -> Float[Array, ""]:
-    """Squared Frobenius norm of the kernel, contracted from two copies of the cores."""
+    """Squared Frobenius norm of the kernel, contracted from two copies of the cores.
+
+    Example:
+        >>> import jax, ht_jax as ht
+        >>> weight = ht.TT((4, 4), (2, 2), rank=2).init(jax.random.key(0))
+        >>> bool(jnp.allclose(squared_norm(weight), jnp.sum(weight.to_dense() ** 2)))
+        True
+    """
     fmt, net = weight.format, weight.format.network()
     number = {index: n for n, index in enumerate(net.size)}
     opened = {*net.inputs, *net.outputs}

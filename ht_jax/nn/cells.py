@@ -45,6 +45,14 @@ class RecurrentCell(nnx.RNNCellBase):
 
     Raises:
         ValueError: a format that does not fit the sizes, or `joint` beside another format.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> cell = ht.nn.SimpleCell(48, 16, input=ht.TT((8, 6), (4, 4), rank=2), rngs=nnx.Rngs(0))
+        >>> z = cell.project(jnp.ones((7, 48)))  # of all frames at once
+        >>> carry, y = cell.step(cell.initialize_carry((48,)), z[0])
+        >>> z.shape, y.shape
+        ((7, 16), (16,))
     """
 
     gates: ClassVar[int]
@@ -284,6 +292,12 @@ class GRUCell(RecurrentCell):
     `r = sigmoid(z_r + u_r)`, `s = sigmoid(z_s + u_s)`, `n = tanh(z_n + r (u_n + b))`,
     `h' = (1 - s) n + s h`. Gate order r, s, n (PyTorch's r, z, n). Arguments: see
     `RecurrentCell`.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> cell = GRUCell(48, 16, input=ht.TT((8, 6), (4, 4), rank=2), rngs=nnx.Rngs(0))
+        >>> cell.input.format.out_modes, cell.bias.shape
+        ((12, 4), (48,))
     """
 
     gates = 3
@@ -304,7 +318,13 @@ class GRUCell(RecurrentCell):
 
 
 class SimpleCell(RecurrentCell):
-    """Elman's network, `h' = tanh(z + u)`; carry h. Arguments: see `RecurrentCell`."""
+    """Elman's network, `h' = tanh(z + u)`; carry h. Arguments: see `RecurrentCell`.
+
+    Example:
+        >>> cell = SimpleCell(5, 3, rngs=nnx.Rngs(0))
+        >>> cell(cell.initialize_carry((2, 5)), jnp.ones((2, 5)))[1].shape
+        (2, 3)
+    """
 
     gates = 1
 

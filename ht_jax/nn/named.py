@@ -156,7 +156,14 @@ class HTLSTMCell(_HTCell, LSTMCell):
 
 
 class HTGRUCell(_HTCell, GRUCell):
-    """HT-GRU: the input-to-hidden matrix of a GRU in HT form. Args: as for `HTLSTMCell`."""
+    """HT-GRU: the input-to-hidden matrix of a GRU in HT form. Args: as for `HTLSTMCell`.
+
+    Example:
+        >>> modes = {"in_modes": (8, 6), "out_modes": (4, 4)}
+        >>> cell = HTGRUCell(48, 16, **modes, leaf_rank=3, rank=3, rngs=nnx.Rngs(0))
+        >>> cell.input.format.num_params
+        369
+    """
 
 
 class FDHTLSTMCell(_HTCell, LSTMCell):
@@ -175,7 +182,14 @@ class FDHTLSTMCell(_HTCell, LSTMCell):
 
 
 class FDHTGRUCell(_HTCell, GRUCell):
-    """FDHT-GRU: one HT tensor for all six matrices of a GRU. Args: as for `FDHTLSTMCell`."""
+    """FDHT-GRU: one HT tensor for all six matrices of a GRU. Args: as for `FDHTLSTMCell`.
+
+    Example:
+        >>> modes = {"in_modes": (8, 8), "out_modes": (4, 4)}
+        >>> cell = FDHTGRUCell(48, 16, **modes, leaf_rank=3, rank=3, rngs=nnx.Rngs(0))
+        >>> cell.joint.format.in_features
+        64
+    """
 
     place = "joint"
 
@@ -196,7 +210,13 @@ class TTLSTMCell(_TTCell, LSTMCell):
 
 
 class TTGRUCell(_TTCell, GRUCell):
-    """TT-GRU (ICML 2017): the input-to-hidden matrix as a train. Args: as for `TTLSTMCell`."""
+    """TT-GRU (ICML 2017): the input-to-hidden matrix as a train. Args: as for `TTLSTMCell`.
+
+    Example:
+        >>> modes = {"in_modes": (8, 6), "out_modes": (4, 4)}
+        >>> TTGRUCell(48, 16, **modes, rank=3, rngs=nnx.Rngs(0)).input.format.out_modes
+        (12, 4)
+    """
 
 
 class TRLSTMCell(_TRCell, LSTMCell):
@@ -206,6 +226,11 @@ class TRLSTMCell(_TRCell, LSTMCell):
         in_features, hidden_features: sizes of the cell.
         in_modes, out_modes, rank, closing_rank: see `TR`; without the gates.
         options: as for `HTLSTMCell`.
+
+    Example:
+        >>> modes = {"in_modes": (8, 20, 20, 18), "out_modes": (4, 4, 4, 4)}
+        >>> TRLSTMCell(57_600, 256, **modes, rank=5, rngs=nnx.Rngs(0)).input.format.num_params
+        2350
     """
 
 
@@ -216,6 +241,12 @@ class BTLSTMCell(_BTCell, LSTMCell):
         in_features, hidden_features: sizes of the cell.
         in_modes, out_modes, rank, terms: see `BT`; without the gates.
         options: as for `HTLSTMCell`.
+
+    Example:
+        >>> modes = {"in_modes": (8, 20, 20, 18), "out_modes": (4, 4, 4, 4)}
+        >>> cell = BTLSTMCell(57_600, 256, **modes, rank=4, terms=2, rngs=nnx.Rngs(0))
+        >>> cell.input.format.num_params
+        3392
     """
 
 
@@ -226,8 +257,20 @@ class KCPLSTMCell(_KCPCell, LSTMCell):
         in_features, hidden_features: sizes of the cell.
         in_modes, out_modes, rank, terms, splits, gate_split: see `KCP`; without the gates.
         options: as for `HTLSTMCell`.
+
+    Example:
+        >>> modes = {"in_modes": (8, 20, 20, 18), "out_modes": (4, 4, 4, 4)}
+        >>> cell = KCPLSTMCell(57_600, 256, **modes, rank=2, terms=2, rngs=nnx.Rngs(0))
+        >>> cell.input.format.num_params
+        212
     """
 
 
 class KCPGRUCell(_KCPCell, GRUCell):
-    """KCP-GRU (arXiv 2008.09342): as `KCPLSTMCell`, for a GRU. Args: as for `KCPLSTMCell`."""
+    """KCP-GRU (arXiv 2008.09342): as `KCPLSTMCell`, for a GRU. Args: as for `KCPLSTMCell`.
+
+    Example:
+        >>> modes = {"in_modes": (8, 6), "out_modes": (4, 4)}
+        >>> KCPGRUCell(48, 16, **modes, rank=2, terms=1, rngs=nnx.Rngs(0)).input.format.gates
+        3
+    """

@@ -149,6 +149,12 @@ class Bidirectional(nnx.Bidirectional):
         forward_rnn: run over the sequence as it stands.
         backward_rnn: run from its end.
         options: `merge_fn`, `time_major`, `return_carry`, as in `nnx.Bidirectional`.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> forward, backward = (RNN(ht.nn.GRUCell(4, 8, rngs=nnx.Rngs(n))) for n in (0, 1))
+        >>> Bidirectional(forward, backward)(jnp.ones((2, 5, 4))).shape
+        (2, 5, 16)
     """
 
     def __init__(self, forward_rnn: Any, backward_rnn: Any, **options: Any):

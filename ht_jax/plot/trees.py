@@ -55,6 +55,12 @@ def plot_tree(fmt: Format) -> Figure:
     Raises:
         ValueError: it has none.
         ImportError: matplotlib is not installed.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> figure = plot_tree(ht.HT((8, 10, 9), (4, 4, 2), leaf_rank=4, rank=5))
+        >>> figure.axes[0].get_title()
+        '720 × 32 in ... numbers; ranks at the edges'
     """
     tree, ranks = _tree_of(fmt)
     places = places_of(tree)

@@ -66,6 +66,10 @@ def path_of(name: str) -> Path:
 
     Raises:
         ValueError: there is no such checkpoint.
+
+    Example:
+        >>> path_of("fdht_moving_digits").name
+        'fdht_moving_digits.safetensors'
     """
     if name not in pretrained():
         raise ValueError(f"no checkpoint is named {name!r}: there are {', '.join(pretrained())}")

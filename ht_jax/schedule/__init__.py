@@ -46,6 +46,12 @@ def best(problem: Problem) -> Schedule:
 
     The cost model's choice is the same every time; a tuned schedule is one that `plan` with
     `tune=True` measured, or that `remember` was given, in this process.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> fmt = ht.HT((8, 6), (4, 4), rank=3)
+        >>> best(fmt.problem(4)) == ht.plan(fmt, batch=4)
+        True
     """
     for record in _records:
         record.append(problem)
@@ -57,7 +63,16 @@ _records: list[list[Problem]] = []
 
 @contextlib.contextmanager
 def asked() -> Iterator[list[Problem]]:
-    """Records the problems that are asked of `best` meanwhile: what a traced function contracts."""
+    """Records the problems that are asked of `best` meanwhile: what a traced function contracts.
+
+    Example:
+        >>> import jax, ht_jax as ht
+        >>> weight = ht.TT((4, 4), (2, 2), rank=2).init(jax.random.key(0))
+        >>> with asked() as problems:
+        ...     shape = jax.eval_shape(ht.apply, weight, jax.ShapeDtypeStruct((5, 16), "float32"))
+        >>> [problem.batch for problem in problems]
+        [5]
+    """
     record: list[Problem] = []
     _records.append(record)
     try:
@@ -68,7 +83,14 @@ def asked() -> Iterator[list[Problem]]:
 
 @functools.lru_cache(1024)
 def modelled(problem: Problem) -> Schedule:
-    """The cost model's choice for a problem."""
+    """The cost model's choice for a problem.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> problem = ht.HT((8, 6), (4, 4), rank=3).problem(4)
+        >>> modelled(problem) == ranked(problem)[0]
+        True
+    """
     return ranked(problem)[0]
 
 
@@ -78,6 +100,12 @@ def ranked(problem: Problem, dev: Device | None = None) -> list[Schedule]:
     Args:
         problem: what is contracted.
         dev: a cost model in place of that of the problem's kind of device.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> found = ranked(ht.HT((8, 6), (4, 4), rank=3).problem(4))
+        >>> found[0].seconds <= found[-1].seconds
+        True
     """
     dev = dev or device(problem.device)
     priced = (price(tiled(found, dev), dev) for found in candidates(problem, dev))

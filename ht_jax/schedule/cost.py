@@ -31,6 +31,10 @@ class Device:
         cache_bytes: what two successive products share without going to memory.
         keep_bytes: largest sum of intermediates that is worth keeping for the backward pass.
         byte_speed: how much faster products of bfloat16 numbers are.
+
+    Example:
+        >>> device("tpu").flops > device("cpu").flops
+        True
     """
 
     flops: float
@@ -59,7 +63,12 @@ PARTS = {None: 0, "float": 0, "split": 2, "bfloat16": 1}  # of the cores in the 
 
 
 def device(kind: str) -> Device:
-    """The model of a device kind: "cpu", "gpu" or "tpu"; an unknown kind counts as a GPU."""
+    """The model of a device kind: "cpu", "gpu" or "tpu"; an unknown kind counts as a GPU.
+
+    Example:
+        >>> device("gpu").byte_speed
+        4.0
+    """
     return DEVICES.get(kind, DEVICES["gpu"])
 
 
@@ -91,6 +100,12 @@ class StepCost(NamedTuple):
         flops, backward_flops: of the forward and of the backward pass.
         bytes_moved: read and written by the forward pass, transposes included.
         seconds: modelled, of what the schedule's mode says.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> schedule = ht.plan(ht.LowRank(48, 16, rank=2), batch=4)
+        >>> [cost.flops for cost in step_costs(schedule, device("cpu"))]
+        [768.0, 256.0]
     """
 
     flops: float
@@ -100,7 +115,14 @@ class StepCost(NamedTuple):
 
 
 def price(schedule: Schedule, dev: Device) -> Schedule:
-    """Fills in the counts and the modelled time of a schedule."""
+    """Fills in the counts and the modelled time of a schedule.
+
+    Example:
+        >>> import dataclasses, ht_jax as ht
+        >>> schedule = ht.plan(ht.LowRank(48, 16, rank=2), batch=4)
+        >>> price(dataclasses.replace(schedule, batch=8), device("cpu")).flops / schedule.flops
+        2.0
+    """
     costs = step_costs(schedule, dev)
     return dataclasses.replace(
         schedule,
@@ -113,7 +135,14 @@ def price(schedule: Schedule, dev: Device) -> Schedule:
 
 
 def step_costs(schedule: Schedule, dev: Device) -> tuple[StepCost, ...]:
-    """What every contraction of a schedule takes, in order."""
+    """What every contraction of a schedule takes, in order.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> schedule = ht.plan(ht.LowRank(48, 16, rank=2), batch=4)
+        >>> sum(cost.flops for cost in step_costs(schedule, device("cpu"))) == schedule.flops
+        True
+    """
     return tuple(_step_cost(schedule, step, dev) for step in schedule.steps)
 
 

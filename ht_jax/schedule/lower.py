@@ -41,6 +41,13 @@ def run(
         x: the input, its columns the row-major input indices less the padding. Integers are
             converted tile by tile: no float copy of all rows is made, forward or backward.
         options: as for `run_merged`.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> fmt = ht.HT((8, 6), (4, 4), rank=3)
+        >>> weight = fmt.init(jax.random.key(0))
+        >>> run(ht.plan(fmt, batch=4), weight.cores, jnp.ones((4, 48))).shape
+        (4, 16)
     """
     merged = merge(schedule, cores, options.get("precision"))
     return run_merged(schedule, merged, x, **options)
@@ -49,7 +56,15 @@ def run(
 def merge(
     schedule: Schedule, cores: Mapping[str, Array], precision: jax.lax.PrecisionLike = None
 ) -> dict[str, Array]:
-    """What the products with the input take: cores, and tensors that cores are multiplied into."""
+    """What the products with the input take: cores, and tensors that cores are multiplied into.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> fmt = ht.HT((8, 6), (4, 4), rank=3)
+        >>> weight = fmt.init(jax.random.key(0))
+        >>> sorted(weight.cores), list(merge(ht.plan(fmt, batch=512), weight.cores))
+        (['leaf_0', 'leaf_1', 'node_0_1'], ['@v0_1'])
+    """
     arrays = dict(cores)
     for step in schedule.merges:
         left, right = ((arrays.pop(n), schedule.operands[n]) for n in (step.left, step.right))
@@ -75,6 +90,14 @@ def run_merged(
         pad: zero columns that stand before and behind those of `x`.
         reading: how integers are read; floats are taken as they are.
         precision: as in `jax.lax.dot_general`.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> fmt = ht.LowRank(6, 4, rank=2)
+        >>> schedule, weight = ht.plan(fmt, batch=3), fmt.init(jax.random.key(0))
+        >>> merged = merge(schedule, weight.cores)
+        >>> run_merged(schedule, merged, jnp.ones((3, 5)), pad=(0, 1)).shape
+        (3, 4)
     """
     contract = functools.partial(_contract, precision=precision)
     if not jnp.issubdtype(x.dtype, jnp.integer):

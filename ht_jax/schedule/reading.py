@@ -33,6 +33,14 @@ class Reading:
 
     Raises:
         ValueError: another arithmetic, or a scale of 0.
+
+    Example:
+        >>> import ht_jax as ht, jax, jax.numpy as jnp
+        >>> weight = ht.TT((4, 4), (2, 2), rank=2).init(jax.random.key(0))
+        >>> pixels = jnp.arange(16, dtype=jnp.uint8)[None]
+        >>> y = ht.apply(weight, pixels, reading=Reading(scale=1 / 255, offset=-0.5))
+        >>> bool(jnp.allclose(y, (pixels / 255 - 0.5) @ weight.to_dense(), atol=1e-5))
+        True
     """
 
     scale: float = 1.0

@@ -33,6 +33,12 @@ class Problem:
         mode: "train" weighs forward and backward together, "infer" the forward pass alone.
         reading: arithmetic in which integer inputs are read; None for inputs that are floats.
         device: kind of device: "cpu", "gpu" or "tpu".
+
+    Example:
+        >>> import ht_jax as ht
+        >>> problem = ht.TT((4, 4), (2, 2), rank=2).problem(8, mode="infer")
+        >>> problem.batch, problem.dtype, list(problem.network.indices)
+        (8, 'float32', ['core_0', 'core_1'])
     """
 
     network: TensorNetwork
@@ -55,6 +61,11 @@ class Step:
     """One pairwise contraction: `out[indices] = sum left * right`.
 
     An index of `left` or `right` that is absent from `indices` is summed.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> ht.plan(ht.LowRank(48, 16, rank=2), batch=4).steps[0].indices
+        ('@batch', 'r')
     """
 
     left: str
@@ -136,6 +147,14 @@ class Schedule:
         peak_bytes: largest sum of live intermediate arrays; in "train" mode what the backward
             pass needs stays alive. The input, the cores and their gradients are not counted.
         seconds: modelled time of what `mode` says, for the device kind it was planned for.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> schedule = ht.plan(ht.HT((8, 6), (4, 4), rank=3), batch=4)
+        >>> len(schedule.steps), schedule.flops
+        (3, 7344.0)
+        >>> Schedule.from_json(schedule.to_json()) == schedule
+        True
     """
 
     network: TensorNetwork

@@ -19,7 +19,13 @@ from ht_jax.files import write_atomic
 
 
 def cache_folder() -> Path:
-    """Where measurements lie: HT_JAX_CACHE_DIR, or a folder in the user's cache."""
+    """Where measurements lie: HT_JAX_CACHE_DIR, or a folder in the user's cache.
+
+    Example:
+        >>> os.environ["HT_JAX_CACHE_DIR"] = "measured"
+        >>> cache_folder().name
+        'measured'
+    """
     if given := os.environ.get("HT_JAX_CACHE_DIR"):
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

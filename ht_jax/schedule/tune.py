@@ -31,7 +31,13 @@ _known: dict[Problem, Schedule] = {}
 
 
 def remembered(problem: Problem) -> Schedule | None:
-    """The schedule that this process was told for a problem, or for one in the same bucket."""
+    """The schedule that this process was told for a problem, or for one in the same bucket.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> remembered(ht.TT((5, 7), (2, 3), rank=2).problem(8)) is None  # nothing was measured
+        True
+    """
     found = _known.get(_bucket(problem))
     return None if found is None else _for_batch(found, problem)
 
@@ -42,6 +48,14 @@ def remember(schedule: Schedule, kind: str | None = None) -> None:
     Args:
         schedule: measured here or elsewhere; it serves all batches in the same power of two.
         kind: of device; by default the one that this process runs on.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> fmt = ht.TT((4, 6), (3, 2), rank=2)
+        >>> schedule = ht.plan(fmt, batch=8)
+        >>> remember(schedule)
+        >>> remembered(fmt.problem(7)).steps == schedule.steps
+        True
     """
     fields = schedule.network, schedule.batch, schedule.dtype, schedule.mode, schedule.reading
     _known[_bucket(Problem(*fields, kind or jax.default_backend()))] = schedule
@@ -61,6 +75,12 @@ def tuned(
 
     Raises:
         RuntimeError: within a trace.
+
+    Example:
+        >>> import ht_jax as ht
+        >>> problem = ht.LowRank(48, 16, rank=2).problem(8, mode="infer")
+        >>> tuned(problem, lambda: ht.schedule.ranked(problem)[:1]).network == problem.network
+        True
     """
     if isinstance(jnp.zeros(()), Tracer):
         raise RuntimeError("schedules are measured outside of jit and grad: call plan before them")

@@ -31,6 +31,11 @@ class CrossInfo:
         evaluations: values of the black box that were asked for.
         sweeps: sweeps over the tree.
         error: relative error on random entries that no pivot was chosen by.
+
+    Example:
+        >>> t, info = cross(lambda i: 1.0 + i.sum(1), (4, 4, 4), tol=1e-4)
+        >>> info.evaluations > 0, info.error <= 1e-4
+        (True, True)
     """
 
     evaluations: int

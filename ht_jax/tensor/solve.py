@@ -28,6 +28,12 @@ class SolveInfo:
         iterations: iterations or sweeps.
         residual: |b - A x| / |b|, computed from the solution itself.
         converged: whether it is at most the tolerance asked for.
+
+    Example:
+        >>> from ht_jax.tensor import identity, ones
+        >>> _, info = cg(identity((2, 3)), ones((2, 3)), tol=1e-4)
+        >>> info.iterations, info.converged
+        (1, True)
     """
 
     iterations: int

@@ -28,7 +28,16 @@ from ht_jax.tree import DimensionTree, Nested
 
 
 class ToleranceWarning(UserWarning):
-    """A bound on the ranks did not allow the tolerance."""
+    """A bound on the ranks did not allow the tolerance.
+
+    Example:
+        >>> import ht_jax as ht, jax, warnings
+        >>> t = ht.tensor.random(jax.random.key(0), (4, 4, 4), 3)
+        >>> with warnings.catch_warnings(record=True, action="always") as told:
+        ...     _ = truncate(t, tol=1e-3, max_rank=1)
+        >>> print(told[0].message)
+        max_rank=1, ranks=None allow an error of ... only, above the ... asked for
+    """
 
 
 @dataclasses.dataclass(frozen=True)

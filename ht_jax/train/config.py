@@ -12,7 +12,12 @@ from typing import Any, Literal
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The recurrent classifier."""
+    """The recurrent classifier.
+
+    Example:
+        >>> ModelConfig(cell="gru", input="TT((8, 6), (4, 4), 2)", hidden=16).recurrent is None
+        True
+    """
 
     cell: Literal["lstm", "gru", "simple"] = "lstm"
     """Recurrent cell."""
@@ -41,7 +46,12 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """The clips to learn from."""
+    """The clips to learn from.
+
+    Example:
+        >>> DataConfig(num_frames=8).options()
+        {'num_frames': 8}
+    """
 
     name: str = "moving_digits"
     """Data set."""
@@ -66,7 +76,12 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam with decoupled weight decay, clipped gradients and a schedule."""
+    """Adam with decoupled weight decay, clipped gradients and a schedule.
+
+    Example:
+        >>> OptimizerConfig(schedule="constant", warmup_steps=0).clip_norm
+        1.0
+    """
 
     learning_rate: float = 1e-2
     """Peak learning rate."""
@@ -92,7 +107,12 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DistributedConfig:
-    """The processes of one run; nothing set is one process."""
+    """The processes of one run; nothing set is one process.
+
+    Example:
+        >>> DistributedConfig() == TrainConfig().distributed
+        True
+    """
 
     auto: bool = False
     """Ask the TPU, Slurm, Kubernetes or Open MPI for what is not set below."""
@@ -106,7 +126,13 @@ class DistributedConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """One training run; the same command on the same workdir resumes it."""
+    """One training run; the same command on the same workdir resumes it.
+
+    Example:
+        >>> config = TrainConfig(workdir=Path("runs/gru"), model=ModelConfig(cell="gru"), steps=100)
+        >>> config.model.hidden, config.batch_size
+        (256, 32)
+    """
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()

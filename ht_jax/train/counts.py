@@ -21,6 +21,11 @@ class Counts:
         params: In the whole model.
         matrix_params: In the recurrent matrices that formats hold (in all where none does).
         dense_matrix_params: In the same matrices when dense.
+
+    Example:
+        >>> counts = Counts(params=264_413, matrix_params=1_245, dense_matrix_params=58_982_400)
+        >>> counts.compression_ratio
+        47375.4
     """
 
     params: int

@@ -18,6 +18,12 @@ def initialize(config: DistributedConfig) -> None:
 
     Raises:
         UserError: If they are not all named, or cannot be reached.
+
+    Example:
+        >>> initialize(DistributedConfig())  # one process: nothing to do
+        >>> initialize(DistributedConfig(process_id=1))
+        Traceback (most recent call last):
+        ht_jax.train.errors.UserError: DistributedConfig(...) names the processes in part: pass ...
     """
     named = (config.coordinator, config.num_processes, config.process_id)
     if config == DistributedConfig() or jax.distributed.is_initialized():

@@ -5,7 +5,13 @@ Programs print it without a traceback and leave with a status of its own (`ht_ja
 
 
 class UserError(ValueError):
-    """A value that the user chose and can change."""
+    """A value that the user chose and can change.
+
+    Example:
+        >>> raise UserError("steps 0 must be at least 1")
+        Traceback (most recent call last):
+        ht_jax.train.errors.UserError: steps 0 must be at least 1
+    """
 
 
 class NotFinite(UserError):
@@ -23,4 +29,12 @@ class NotFinite(UserError):
 
 
 class Stopped(Exception):
-    """A signal ended the run between two steps, everything saved; the same command resumes."""
+    """A signal ended the run between two steps, everything saved; the same command resumes.
+
+    Example:
+        >>> try:
+        ...     raise Stopped("stopped after step 120: the same command resumes")
+        ... except Stopped as stop:
+        ...     print(stop)
+        stopped after step 120: the same command resumes
+    """

@@ -72,6 +72,13 @@ def train(config: TrainConfig, task: Task | None = None) -> Summary:
     Raises:
         UserError: If a value in the configuration cannot be used.
         Stopped: If a signal asked to stop; everything is saved.
+
+    Example:
+        >>> from pathlib import Path
+        >>> summary = train(TrainConfig(workdir=Path("runs/first"), steps=100))  # doctest: +SKIP
+        >>> train(TrainConfig(steps=0))
+        Traceback (most recent call last):
+        ht_jax.train.errors.UserError: steps is 0: pass --steps 1 or more
     """
     initialize(config.distributed)
     check(config)

@@ -32,6 +32,12 @@ def load_run(workdir: Path, task: Task | None = None) -> tuple[TrainConfig, Task
 
     Raises:
         UserError: If the folder holds no run, or none with a checkpoint.
+
+    Example:
+        >>> config, task = load_run(Path("runs/default"))  # doctest: +SKIP
+        >>> load_run(Path("nowhere"))
+        Traceback (most recent call last):
+        ht_jax.train.errors.UserError: nowhere holds no run: config.json is missing; pass ...
     """
     config = read_config(workdir)
     if not (workdir / "checkpoints").is_dir():
@@ -101,6 +107,12 @@ def evaluate_run(
 
     Raises:
         UserError: If the folder holds no run, or a split no example.
+
+    Example:
+        >>> evaluate_run(Path("runs/default"), ["test"])["test"].accuracy  # doctest: +SKIP
+        >>> evaluate_run(Path("nowhere"), ["test"])
+        Traceback (most recent call last):
+        ht_jax.train.errors.UserError: nowhere holds no run: config.json is missing; pass ...
     """
     _, task = load_run(workdir, task)
     apply, params = split_model(task.model)

@@ -39,6 +39,17 @@ class Task:
         counts: How many numbers the model holds.
         train_ids: From a step to the numbers of the training records in its global batch, if the
             data can tell.
+
+    Example:
+        >>> import itertools, numpy as np
+        >>> clips = {"frames": np.zeros((4, 2, 3, 3, 1), np.uint8), "label": np.zeros(4, np.int32)}
+        >>> split = [{**clips, "mask": np.ones(4, bool)}]
+        >>> rngs = nnx.Rngs(0)
+        >>> model = VideoClassifier(nn.RNN(nn.GRUCell(9, 8, rngs=rngs)), 8, 2, rngs=rngs)
+        >>> batches = lambda start: itertools.repeat(clips), lambda name: split
+        >>> task = Task(model, *batches, ("down", "up"), (2, 3, 3, 1), Counts(450, 408, 408))
+        >>> task.model(next(task.train_batches(0))["frames"]).shape
+        (4, 2)
     """
 
     model: nnx.Module

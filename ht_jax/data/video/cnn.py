@@ -26,6 +26,13 @@ class FrozenCNN:
         out_features: length of a frame's feature vector.
         model: the Keras model.
         preprocess: of frames in 0 to 255, as the network was trained.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> mean = SimpleNamespace(predict_on_batch=lambda frames: frames.mean((1, 2)))
+        >>> cnn = FrozenCNN("mean", "none", 3, mean, lambda frames: frames / 255)
+        >>> cnn(np.full((6, 4, 4, 3), 255, np.uint8)).shape
+        (6, 3)
     """
 
     name: str
@@ -67,7 +74,15 @@ def frozen_cnn(name: str, height: int, width: int, weights: str | Path = "imagen
         FileNotFoundError: there is no such file.
         ImportError: Keras is missing, or runs on another backend.
         OSError: the weights could not be downloaded.
+
+    Example:
+        >>> cnn = frozen_cnn("inception_v3", 299, 299)  # doctest: +SKIP
+        >>> frozen_cnn("inception_v3", 299, 299, weights="nowhere.h5")
+        Traceback (most recent call last):
+        FileNotFoundError: the weights nowhere.h5 are no file: pass a file, or 'imagenet'
     """
+    if weights != "imagenet" and not Path(weights).is_file():
+        raise FileNotFoundError(f"the weights {weights} are no file: pass a file, or 'imagenet'")
     keras = _keras()
     known = {
         _plain(key): key for key, value in vars(keras.applications).items() if key[0].isupper()
@@ -75,8 +90,6 @@ def frozen_cnn(name: str, height: int, width: int, weights: str | Path = "imagen
     if _plain(name) not in known:
         raise ValueError(f"unknown network {name!r}: choose one of {', '.join(sorted(known))}")
     make = getattr(keras.applications, known[_plain(name)])
-    if weights != "imagenet" and not Path(weights).is_file():
-        raise FileNotFoundError(f"the weights {weights} are no file: pass a file, or 'imagenet'")
     shape = {"input_shape": (height, width, 3), "include_top": False, "pooling": "avg"}
     try:
         model = make(weights=str(weights), **shape)

@@ -27,7 +27,15 @@ Tell = Callable[[str, int, int | None], None]  # told (what is done, how many, o
 
 
 class BadData(ValueError):
-    """The folder or a clip is not as documented, and nothing was to be skipped."""
+    """The folder or a clip is not as documented, and nothing was to be skipped.
+
+    Example:
+        >>> try:
+        ...     raise BadData("biking/v_biking_02_09.mpg cannot be decoded")
+        ... except ValueError as error:
+        ...     print(error)
+        biking/v_biking_02_09.mpg cannot be decoded
+    """
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,10 @@ class Size:
         num_frames: of a clip, evenly over its length.
         height: of a frame.
         width: of a frame.
+
+    Example:
+        >>> Size(num_frames=8).config
+        '8x120x160'
     """
 
     num_frames: int = 6
@@ -59,6 +71,12 @@ class Report:
         clips: stored.
         documented: clips that the set's authors count.
         problems: what was left out, and why.
+
+    Example:
+        >>> left_out = ("v_biking_02_09.mpg cannot be decoded",)
+        >>> report = Report(Path("data/ucf11"), 1_599, 1_600, left_out)
+        >>> report.documented - report.clips == len(report.problems)
+        True
     """
 
     folder: Path
@@ -98,6 +116,13 @@ def prepare(
         BadData: something is not as documented, and is not to be skipped.
         FileNotFoundError: the folder holds neither clips nor archives of the set.
         OSError: an archive is damaged, or a folder cannot be written.
+
+    Example:
+        >>> from ht_jax.data.video.layouts import LAYOUTS
+        >>> report = prepare(LAYOUTS["ucf11"], Path("downloads"), None)  # doctest: +SKIP
+        >>> prepare(LAYOUTS["ucf11"], Path("nowhere"), Path("data"))
+        Traceback (most recent call last):
+        FileNotFoundError: nowhere is no folder: pass that of UCF11_updated_mpg.rar
     """
     size = size or Size()
     config = f"{cnn.name}-{size.config}" if cnn else size.config

@@ -45,6 +45,11 @@ def load(
     Raises:
         ValueError: an option's value is unknown, or more frames are asked for than stored.
         FileNotFoundError: the set is not prepared.
+
+    Example:
+        >>> load("ucf11", "nowhere")
+        Traceback (most recent call last):
+        FileNotFoundError: ucf11 with 6 frames is not prepared in nowhere/ucf11: it is not there...
     """
     builder = _prepared(name, data_dir, num_frames, cnn)
     clips = index(builder)
@@ -79,6 +84,11 @@ def describe(
 
     Raises:
         ValueError, FileNotFoundError: as for `load`.
+
+    Example:
+        >>> describe("ucf11", "nowhere", num_frames=0)
+        Traceback (most recent call last):
+        ValueError: num_frames 0 must be at least 1
     """
     builder = _prepared(name, data_dir, num_frames, cnn)
     divide(index(builder), protocol or default_protocol(name), fold)
