@@ -156,8 +156,7 @@ def layer_of(weights: CellWeights) -> nn.RNN:
         ValueError: shapes that do not fit together, or numbers that are not finite.
 
     Example:
-        >>> layer = layer_of(CellWeights("lstm", np.ones((5, 12)), np.ones((3, 12)), np.zeros(12)))
-        >>> layer.cell.hidden_features
+        >>> layer_of(CellWeights("gru", np.ones((5, 9)), np.ones((3, 9)), np.ones(9))).cell.gates
         3
     """
     in_features, hidden = weights.input.shape[0], weights.recurrent.shape[0]

@@ -191,9 +191,9 @@ def cell_costs(cell: RecurrentCell, batch: int = 16, frames: int = 6) -> dict[st
 
     Example:
         >>> import ht_jax as ht
-        >>> costs = cell_costs(ht.nn.SimpleCell(5, 3, rngs=nnx.Rngs(0)))
-        >>> costs["input"].forward  # 2 * 5 * 3
-        30.0
+        >>> costs = cell_costs(ht.nn.SimpleCell(16, 16, rngs=nnx.Rngs(0)))
+        >>> costs["input"].forward  # 2 * 16 * 16
+        512.0
     """
     inputs, hidden = cell.in_features, cell.hidden_features
     if cell.recurrent is not None:

@@ -56,7 +56,7 @@ class Swap:
     Example:
         >>> import ht_jax as ht
         >>> layer = nnx.Linear(48, 16, rngs=nnx.Rngs(0))
-        >>> _, report = tensorize(layer, {"*": ht.TT((8, 6), (4, 4), rank=2)})
+        >>> _, report = tensorize(layer, {"*": ht.HT((8, 6), (4, 4), rank=3)})
         >>> report.swaps[0].before, report.swaps[0].after
         ('Linear', 'TensorDense')
     """
@@ -80,10 +80,10 @@ class Report:
     Example:
         >>> import ht_jax as ht
         >>> layer = nnx.Linear(48, 16, rngs=nnx.Rngs(0))
-        >>> print(tensorize(layer, {"*": ht.TT((8, 6), (4, 4), rank=2)})[1])
+        >>> print(tensorize(layer, {"*": ht.HT((8, 6), (4, 4), rank=3)})[1])
         layer  was     is           formats                                  before  after
-        .      Linear  TensorDense  kernel=TT(in_modes=(8, 6), ..., rank=2)     784    128
-        model: 784 numbers before, 128 after
+        .      Linear  TensorDense  kernel=HT(in_modes=(8, 6), ..., rank=3)     784    193
+        model: 784 numbers before, 193 after
     """
 
     swaps: tuple[Swap, ...]

@@ -181,7 +181,7 @@ def squared_norm(weight: Weight) -> Float[Array, ""]:
 
     Example:
         >>> import jax, ht_jax as ht
-        >>> weight = ht.TT((4, 4), (2, 2), rank=2).init(jax.random.key(0))
+        >>> weight = ht.HT((8, 6), (4, 4), rank=3).init(jax.random.key(0))
         >>> bool(jnp.allclose(squared_norm(weight), jnp.sum(weight.to_dense() ** 2)))
         True
     """

@@ -48,7 +48,7 @@ class RecurrentCell(nnx.RNNCellBase):
 
     Example:
         >>> import ht_jax as ht
-        >>> cell = ht.nn.SimpleCell(48, 16, input=ht.TT((8, 6), (4, 4), rank=2), rngs=nnx.Rngs(0))
+        >>> cell = SimpleCell(48, 16, input=ht.HT((8, 6), (4, 4), rank=3), rngs=nnx.Rngs(0))
         >>> z = cell.project(jnp.ones((7, 48)))  # of all frames at once
         >>> carry, y = cell.step(cell.initialize_carry((48,)), z[0])
         >>> z.shape, y.shape
@@ -295,7 +295,7 @@ class GRUCell(RecurrentCell):
 
     Example:
         >>> import ht_jax as ht
-        >>> cell = GRUCell(48, 16, input=ht.TT((8, 6), (4, 4), rank=2), rngs=nnx.Rngs(0))
+        >>> cell = GRUCell(48, 16, input=ht.HT((8, 6), (4, 4), rank=3), rngs=nnx.Rngs(0))
         >>> cell.input.format.out_modes, cell.bias.shape
         ((12, 4), (48,))
     """
@@ -321,9 +321,9 @@ class SimpleCell(RecurrentCell):
     """Elman's network, `h' = tanh(z + u)`; carry h. Arguments: see `RecurrentCell`.
 
     Example:
-        >>> cell = SimpleCell(5, 3, rngs=nnx.Rngs(0))
-        >>> cell(cell.initialize_carry((2, 5)), jnp.ones((2, 5)))[1].shape
-        (2, 3)
+        >>> cell = SimpleCell(16, 16, rngs=nnx.Rngs(0))
+        >>> cell(cell.initialize_carry((2, 16)), jnp.ones((2, 16)))[1].shape
+        (2, 16)
     """
 
     gates = 1

@@ -186,9 +186,8 @@ class FDHTGRUCell(_HTCell, GRUCell):
 
     Example:
         >>> modes = {"in_modes": (8, 8), "out_modes": (4, 4)}
-        >>> cell = FDHTGRUCell(48, 16, **modes, leaf_rank=3, rank=3, rngs=nnx.Rngs(0))
-        >>> cell.joint.format.in_features
-        64
+        >>> FDHTGRUCell(48, 16, **modes, leaf_rank=3, rank=3, rngs=nnx.Rngs(0)).joint.format.gates
+        3
     """
 
     place = "joint"
@@ -228,9 +227,9 @@ class TRLSTMCell(_TRCell, LSTMCell):
         options: as for `HTLSTMCell`.
 
     Example:
-        >>> modes = {"in_modes": (8, 20, 20, 18), "out_modes": (4, 4, 4, 4)}
-        >>> TRLSTMCell(57_600, 256, **modes, rank=5, rngs=nnx.Rngs(0)).input.format.num_params
-        2350
+        >>> modes = {"in_modes": (8, 6), "out_modes": (4, 4)}
+        >>> TRLSTMCell(48, 16, **modes, rank=2, rngs=nnx.Rngs(0)).input.format.num_params
+        136
     """
 
 
@@ -243,10 +242,9 @@ class BTLSTMCell(_BTCell, LSTMCell):
         options: as for `HTLSTMCell`.
 
     Example:
-        >>> modes = {"in_modes": (8, 20, 20, 18), "out_modes": (4, 4, 4, 4)}
-        >>> cell = BTLSTMCell(57_600, 256, **modes, rank=4, terms=2, rngs=nnx.Rngs(0))
-        >>> cell.input.format.num_params
-        3392
+        >>> modes = {"in_modes": (8, 6), "out_modes": (4, 4)}
+        >>> BTLSTMCell(48, 16, **modes, rank=2, terms=2, rngs=nnx.Rngs(0)).input.format.num_params
+        616
     """
 
 
@@ -259,10 +257,9 @@ class KCPLSTMCell(_KCPCell, LSTMCell):
         options: as for `HTLSTMCell`.
 
     Example:
-        >>> modes = {"in_modes": (8, 20, 20, 18), "out_modes": (4, 4, 4, 4)}
-        >>> cell = KCPLSTMCell(57_600, 256, **modes, rank=2, terms=2, rngs=nnx.Rngs(0))
-        >>> cell.input.format.num_params
-        212
+        >>> modes = {"in_modes": (8, 6), "out_modes": (4, 4)}
+        >>> KCPLSTMCell(48, 16, **modes, rank=2, terms=1, rngs=nnx.Rngs(0)).input.format.num_params
+        46
     """
 
 

@@ -67,9 +67,9 @@ def asked() -> Iterator[list[Problem]]:
 
     Example:
         >>> import jax, ht_jax as ht
-        >>> weight = ht.TT((4, 4), (2, 2), rank=2).init(jax.random.key(0))
+        >>> weight = ht.HT((8, 6), (4, 4), rank=3).init(jax.random.key(0))
         >>> with asked() as problems:
-        ...     shape = jax.eval_shape(ht.apply, weight, jax.ShapeDtypeStruct((5, 16), "float32"))
+        ...     shape = jax.eval_shape(ht.apply, weight, jax.ShapeDtypeStruct((5, 48), "float32"))
         >>> [problem.batch for problem in problems]
         [5]
     """

@@ -93,11 +93,11 @@ def run_merged(
 
     Example:
         >>> import ht_jax as ht
-        >>> fmt = ht.LowRank(6, 4, rank=2)
-        >>> schedule, weight = ht.plan(fmt, batch=3), fmt.init(jax.random.key(0))
-        >>> merged = merge(schedule, weight.cores)
-        >>> run_merged(schedule, merged, jnp.ones((3, 5)), pad=(0, 1)).shape
-        (3, 4)
+        >>> fmt = ht.HT((8, 6), (4, 4), rank=3)
+        >>> schedule = ht.plan(fmt, batch=4)
+        >>> merged = merge(schedule, fmt.init(jax.random.key(0)).cores)  # once, for many inputs
+        >>> run_merged(schedule, merged, jnp.ones((4, 47)), pad=(0, 1)).shape
+        (4, 16)
     """
     contract = functools.partial(_contract, precision=precision)
     if not jnp.issubdtype(x.dtype, jnp.integer):

@@ -36,8 +36,8 @@ class Reading:
 
     Example:
         >>> import ht_jax as ht, jax, jax.numpy as jnp
-        >>> weight = ht.TT((4, 4), (2, 2), rank=2).init(jax.random.key(0))
-        >>> pixels = jnp.arange(16, dtype=jnp.uint8)[None]
+        >>> weight = ht.HT((8, 6), (4, 4), rank=3).init(jax.random.key(0))
+        >>> pixels = jnp.arange(48, dtype=jnp.uint8)[None]
         >>> y = ht.apply(weight, pixels, reading=Reading(scale=1 / 255, offset=-0.5))
         >>> bool(jnp.allclose(y, (pixels / 255 - 0.5) @ weight.to_dense(), atol=1e-5))
         True

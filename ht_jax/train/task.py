@@ -42,14 +42,14 @@ class Task:
 
     Example:
         >>> import itertools, numpy as np
-        >>> clips = {"frames": np.zeros((4, 2, 3, 3, 1), np.uint8), "label": np.zeros(4, np.int32)}
+        >>> clips = {"frames": np.zeros((4, 2, 2, 2, 3), np.uint8), "label": np.zeros(4, np.int32)}
         >>> split = [{**clips, "mask": np.ones(4, bool)}]
         >>> rngs = nnx.Rngs(0)
-        >>> model = VideoClassifier(nn.RNN(nn.GRUCell(9, 8, rngs=rngs)), 8, 2, rngs=rngs)
+        >>> model = VideoClassifier(nn.RNN(nn.GRUCell(12, 8, rngs=rngs)), 8, 2, rngs=rngs)
         >>> batches = lambda start: itertools.repeat(clips), lambda name: split
-        >>> task = Task(model, *batches, ("down", "up"), (2, 3, 3, 1), Counts(450, 408, 408))
-        >>> task.model(next(task.train_batches(0))["frames"]).shape
-        (4, 2)
+        >>> task = Task(model, *batches, ("down", "up"), (2, 2, 2, 3), Counts(530, 480, 480))
+        >>> next(task.train_batches(0))["frames"].shape
+        (4, 2, 2, 2, 3)
     """
 
     model: nnx.Module
