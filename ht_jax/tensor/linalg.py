@@ -72,60 +72,72 @@ def adjoint(a: Matrix) -> Matrix:
 
 
 def orthonormal(a: Matrix) -> tuple[Matrix, Matrix]:
-    """A reduced QR decomposition, with the derivative of the gauge Q^H dQ = 0.
+    """A reduced QR decomposition, with the derivatives of `orthonormal_rows`."""
+    low, rows = orthonormal_rows(adjoint(a))
+    return adjoint(rows), adjoint(low)
 
-    The derivative of the span exists where `a` has full column rank; of `q @ r`, in directions
-    that keep the null space of `a`, it is right besides. Tall matrices are done by matrix products
-    (`cholesky_qr`) where these reach the same precision.
+
+def orthonormal_rows(a: Matrix) -> tuple[Matrix, Matrix]:
+    """A reduced LQ decomposition `a = l @ q`, with the derivative of the gauge dQ Q^H = 0.
+
+    The derivative of the span exists where `a` has full row rank; of `l @ q`, in directions that
+    keep the null space of `a^H`, it is right besides. Wide matrices are done by matrix products
+    (`cholesky_lq`) where these reach the same precision.
     """
     if not isinstance(a, np.ndarray):
-        return _qr(a)
+        return _lq(a)
     if is_large(a):
         with np.errstate(all="ignore"), contextlib.suppress(np.linalg.LinAlgError):
-            q, r, exact = cholesky_qr(a)
+            low, rows, exact = cholesky_lq(a)
             if exact:
-                return q, r
-    return np.linalg.qr(a)
+                return low, rows
+    return _householder(a)
 
 
 @jax.custom_jvp
-def _qr(a: jax.Array) -> tuple[jax.Array, jax.Array]:
-    def householder() -> tuple[jax.Array, jax.Array]:
-        q, r = jnp.linalg.qr(a)
-        return q, r
-
+def _lq(a: jax.Array) -> tuple[jax.Array, jax.Array]:
     if not is_large(a):
-        return householder()
-    q, r, exact = cholesky_qr(a)
-    return jax.lax.cond(exact, lambda: (q, r), householder)
+        return _householder(a)
+    low, rows, exact = cholesky_lq(a)
+    return jax.lax.cond(exact, lambda: (low, rows), lambda: _householder(a))
+
+
+def _householder(a: Matrix) -> tuple[Matrix, Matrix]:
+    q, r = backend(a).linalg.qr(adjoint(a))
+    return adjoint(r), adjoint(q)
 
 
 def is_large(a: Matrix) -> bool:
-    """Whether it pays to try an algorithm of matrix products first."""
-    return a.size >= _LARGE and a.shape[0] >= 4 * a.shape[-1]
+    """Whether it pays to try an algorithm of matrix products on a wide matrix first."""
+    return a.size >= _LARGE and a.shape[1] >= 4 * a.shape[0]
 
 
-def cholesky_qr(a: Matrix) -> tuple[Matrix, Matrix, Matrix]:
-    """Q, R by two Cholesky decompositions of Q^H Q, and whether they are as good as Householder's.
+def cholesky_lq(a: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """L, Q by two Cholesky decompositions of Q Q^H, and whether they are as good as Householder's.
 
-    They are if the first leaves |Q^H Q - 1| below a half; it does if cond(a)^2 eps is small.
+    They are if the first leaves |Q Q^H - 1| below a half; it does if cond(a)^2 eps is small. The
+    second factor is then so well conditioned that its inverse may be formed.
 
     Source: Yamamoto, Nakatsukasa, Yanagisawa and Fukaya, Electron. Trans. Numer. Anal. 44 (2015).
     """
-    xp, rows = backend(a), adjoint(a)
-    first = xp.linalg.cholesky(gram(rows))
-    rows = _solved(first, rows)
-    nearly = gram(rows)
-    exact = xp.linalg.norm(nearly - xp.eye(len(nearly), dtype=a.dtype)) < 0.5
+    xp = backend(a)
+    first = xp.linalg.cholesky(gram(a))
+    rows = _solved(first, a)
+    nearly, one = gram(rows), xp.eye(len(a), dtype=a.dtype)
+    exact = xp.linalg.norm(nearly - one) < 0.5
     second = xp.linalg.cholesky(nearly)
-    return adjoint(_solved(second, rows)), adjoint(first @ second), exact
+    return first @ second, _product(_solved(second, one), rows), exact
 
 
 def gram(rows: Matrix) -> Matrix:
     """`rows @ rows^H`, in full precision on every device."""
-    if isinstance(rows, np.ndarray):
-        return rows @ adjoint(rows)
-    return jnp.matmul(rows, adjoint(rows), precision=jax.lax.Precision.HIGHEST)
+    return _product(rows, adjoint(rows))
+
+
+def _product(a: Matrix, b: Matrix) -> Matrix:
+    if isinstance(a, np.ndarray):
+        return a @ b
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 def _solved(low: Matrix, rows: Matrix) -> Matrix:
@@ -134,14 +146,14 @@ def _solved(low: Matrix, rows: Matrix) -> Matrix:
     return jax.scipy.linalg.solve_triangular(low, rows, lower=True)
 
 
-@_qr.defjvp
-def _qr_jvp(primals, tangents):
+@_lq.defjvp
+def _lq_jvp(primals, tangents):
     (a,), (da,) = primals, tangents
-    q, r = _qr(a)
-    dr = adjoint(q) @ da
-    if a.shape[0] <= a.shape[1]:  # q is square: it spans everything, and nothing can turn
-        return (q, r), (jnp.zeros_like(q), dr)
-    return (q, r), ((da - q @ dr) @ jnp.linalg.pinv(r), dr)
+    low, rows = _lq(a)
+    change = da @ adjoint(rows)
+    if a.shape[1] <= a.shape[0]:  # q is square: it spans everything, and nothing can turn
+        return (low, rows), (change, jnp.zeros_like(rows))
+    return (low, rows), (change, jnp.linalg.pinv(low) @ (da - change @ rows))
 
 
 def lower(a: Matrix) -> Matrix:
@@ -170,8 +182,8 @@ def _lower(a: jax.Array) -> jax.Array:
 @_lower.defjvp
 def _lower_jvp(primals, tangents):
     (a,), (da,) = primals, tangents
-    q, r = _qr(adjoint(a))
-    return adjoint(r), da @ q  # only l l^H enters, and q^H q = 1
+    low, rows = _lq(a)
+    return low, da @ adjoint(rows)  # only l l^H enters, and q q^H = 1
 
 
 def singular_values(a: Matrix) -> Matrix:
@@ -213,39 +225,42 @@ def leading_of_gram(squared: Matrix, rank: int) -> tuple[Matrix, Matrix]:
     """The `rank` leading eigenvectors of A A^H, and whether they serve as well as A's own.
 
     Eigenvectors are exact for A A^H up to its rounding, so what they drop exceeds the least
-    possible by eps |A|^2 in the square: nothing, unless that is all that is dropped.
+    possible by eps |A|^2 in the square: nothing, unless that is all that is dropped. Takes a batch
+    (b, m, m) as well.
     """
     if isinstance(squared, np.ndarray):
         squares, u = _eigh(squared)
-        return u[:, :rank], _resolved(squares, rank)
+        return u[..., :rank], _resolved(squares, rank)
     return _leading_of_gram(squared, rank)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _leading_of_gram(squared: jax.Array, rank: int) -> tuple[jax.Array, jax.Array]:
     squares, u = _eigh(squared)
-    return u[:, :rank], _resolved(squares, rank)
+    return u[..., :rank], _resolved(squares, rank)
 
 
 @_leading_of_gram.defjvp
 def _leading_of_gram_jvp(rank, primals, tangents):
     (squared,), (change,) = primals, tangents
     squares, u = _eigh(squared)
-    u1, u2 = u[:, :rank], u[:, rank:]
-    gaps = squares[:rank] - squares[rank:, None]
-    du = u2 @ (adjoint(u2) @ change @ u1 * _inverse(gaps, squared))
-    return (u1, _resolved(squares, rank)), (du, np.zeros((), jax.dtypes.float0))
+    u1, u2 = u[..., :rank], u[..., rank:]
+    gaps = squares[..., None, :rank] - squares[..., rank:, None]
+    turned = jnp.swapaxes(u2, -1, -2).conj() @ change @ u1
+    du = u2 @ (turned * _inverse(gaps, squared))
+    good = _resolved(squares, rank)
+    return (u1, good), (du, np.zeros(good.shape, jax.dtypes.float0))
 
 
 def _resolved(squares: Matrix, rank: int) -> Matrix:
     """Whether what is dropped is far above the rounding of the Gram matrix, or nothing is."""
-    least = _RESOLVED * float(jnp.finfo(squares.dtype).eps) * squares.sum()
-    return (squares[rank:].sum() > least) | (rank == len(squares))
+    least = _RESOLVED * float(jnp.finfo(squares.dtype).eps) * squares.sum(-1)
+    return (squares[..., rank:].sum(-1) > least) | (rank == squares.shape[-1])
 
 
 def _eigh(squared: Matrix) -> tuple[Matrix, Matrix]:
     squares, u = backend(squared).linalg.eigh(squared)
-    return squares[::-1], u[:, ::-1]
+    return squares[..., ::-1], u[..., ::-1]
 
 
 def _inverse(gap: jax.Array, like: jax.Array) -> jax.Array:

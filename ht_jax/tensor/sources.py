@@ -14,7 +14,7 @@ from typing import Protocol
 import jax
 
 from ht_jax.tensor.cores import Cores, with_root_axis, without_root_axis
-from ht_jax.tensor.linalg import Matrix, backend, einsum, orthonormal
+from ht_jax.tensor.linalg import Matrix, backend, einsum, orthonormal, orthonormal_rows
 from ht_jax.tree import DimensionTree
 
 
@@ -125,8 +125,8 @@ def orthogonal_cores(source: Source) -> Cores:
         else:
             core = source.join(node, *(rest.pop(child) for child in tree.children(node)))
             if node != tree.root:
-                q, rest[node] = orthonormal(core.reshape(core.shape[0], -1).T)
-                core = q.T.reshape(-1, *core.shape[1:])
+                low, rows = orthonormal_rows(core.reshape(core.shape[0], -1))
+                core, rest[node] = rows.reshape(-1, *core.shape[1:]), low.T
         cores[node] = core
     return without_root_axis(cores, tree)
 

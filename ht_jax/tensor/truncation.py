@@ -69,15 +69,27 @@ def _frames(cores: Mapping[str, Matrix], tree: DimensionTree, bounds: Bounds) ->
     def exactly() -> Cores:
         return {n: leading(factor, bounds[n]) for n, factor in weights(cores, tree).items()}
 
-    if not any(is_large(core.reshape(-1, core.shape[0])) for core in cores.values()):
+    if not any(is_large(core.reshape(core.shape[0], -1)) for core in cores.values()):
         return exactly()
     scaled = {**cores, tree.root: _scaled(cores[tree.root])}
-    found = {n: leading_of_gram(g, bounds[n]) for n, g in gramians(scaled, tree).items()}
-    frames = {n: frame for n, (frame, _) in found.items()}
-    resolved = functools.reduce(operator.and_, (good for _, good in found.values()))
+    frames, resolved = _frames_of_gramians(gramians(scaled, tree), bounds)
     if isinstance(resolved, jax.Array):
         return jax.lax.cond(resolved, lambda: frames, exactly)
     return frames if resolved else exactly()
+
+
+def _frames_of_gramians(squared: Cores, bounds: Bounds) -> tuple[Cores, Matrix]:
+    """The leading eigenvectors of all nodes, nodes of one size together, and if they serve."""
+    alike: dict[tuple[int, int], list[str]] = {}
+    for node, matrix in squared.items():
+        alike.setdefault((len(matrix), bounds[node]), []).append(node)
+    frames, resolved = {}, []
+    for (_, bound), nodes in alike.items():
+        matrices = [squared[node] for node in nodes]
+        found, good = leading_of_gram(backend(*matrices).stack(matrices), bound)
+        frames |= dict(zip(nodes, found))
+        resolved.append(good.all())
+    return frames, functools.reduce(operator.and_, resolved)
 
 
 def _scaled(root: Matrix) -> Matrix:
