@@ -2,7 +2,8 @@
 
 A matrix product runs at a rate that falls with a short inner or column size, never faster than
 its operands can be read; laying an operand out anew costs a read and a write. The flops alone
-say little: the order with the fewest has thin products and large intermediates.
+say little: the order with the fewest has thin products and large intermediates. The constants of
+the CPU were fitted to timings of random formats (bench.py --suite plans measures others).
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ class Device:
         flops: rate of a large float32 matrix product, flops per second.
         bandwidth: memory traffic, bytes per second.
         inner_half: inner size at which a product runs at half its rate.
-        left_half: size of the left operand at which a product runs at half its rate.
         cols_full: number of columns from which on it runs at its full rate.
-        sum_rate: share of its rate at which a product that sums over the rows runs.
         overhead: seconds per contraction.
         cache_bytes: what two successive products share without going to memory.
         keep_bytes: largest sum of intermediates that is worth keeping for the backward pass.
@@ -40,9 +39,7 @@ class Device:
     flops: float
     bandwidth: float
     inner_half: int
-    left_half: int
     cols_full: int
-    sum_rate: float
     overhead: float
     cache_bytes: float
     keep_bytes: float
@@ -51,13 +48,12 @@ class Device:
 
 # Orders of magnitude of one recent device of each kind: only their ratios decide.
 DEVICES = {
-    "cpu": Device(400e9, 30e9, 12, 12_000, 64, 0.7, 3e-6, 2 * 2**20, 32 * 2**20, 2.0),
-    "gpu": Device(20e12, 1e12, 32, 100_000, 64, 1.0, 5e-6, math.inf, math.inf, 4.0),
-    "tpu": Device(50e12, 8e11, 128, 100_000, 128, 1.0, 2e-6, math.inf, math.inf, 2.0),
+    "cpu": Device(230e9, 60e9, 46, 44, 4e-6, 2 * 2**20, 32 * 2**20, 2.0),
+    "gpu": Device(20e12, 1e12, 32, 64, 5e-6, math.inf, math.inf, 4.0),
+    "tpu": Device(50e12, 8e11, 128, 128, 2e-6, math.inf, math.inf, 2.0),
 }
 
 
-SMALL = 1024  # below, a product costs little but its overhead
 CACHE_SPEED = 4.0  # how much faster what lies in the cache is read
 PARTS = {None: 0, "float": 0, "split": 2, "bfloat16": 1}  # of the cores in the first product
 
@@ -74,9 +70,7 @@ def device(kind: str) -> Device:
 
 def product_seconds(dev: Device, groups, rows, inner, cols, itemsize: float):
     """Seconds of `groups` products (rows, inner) @ (inner, cols); scalars or NumPy arrays."""
-    few = np.minimum(1.0, (cols + 6) / (dev.cols_full + 6))
-    left = np.maximum(rows * inner, SMALL)  # with a small left operand the right one is not reused
-    few = few * inner / (inner + dev.inner_half) * left / (left + dev.left_half)
+    few = np.minimum(1.0, (cols + 6) / (dev.cols_full + 6)) * inner / (inner + dev.inner_half)
     touched = groups * (rows * inner + inner * cols + rows * cols)
     busy = 2.0 * groups * rows * inner * cols / (dev.flops * few * (4 / itemsize))
     return np.maximum(busy, moving_seconds(dev, touched, itemsize)) + dev.overhead
@@ -208,7 +202,7 @@ class _Counts:
 def backward_seconds(dev, groups, rows, inner, cols, itemsize, left, laid_out):
     """Seconds of the gradients of one product; `left`: whether the left operand has one."""
     # That of the right operand sums over the rows: (cols, rows) @ (rows, inner).
-    total = product_seconds(dev, groups, cols, rows, inner, itemsize) / dev.sum_rate
+    total = product_seconds(dev, groups, cols, rows, inner, itemsize)
     total = total + layout_seconds(dev, laid_out, itemsize)
     if left:
         total = total + product_seconds(dev, groups, rows, cols, inner, itemsize)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,8 +23,9 @@ from ht_jax.schedule.lower import run
 from ht_jax.schedule.reading import Reading
 from ht_jax.schedule.schedule import Problem, Schedule
 
-CANDIDATES = 5  # timed with the tile that the model chose; then the winner with others
+CANDIDATES = 6  # timed with the tile that the model chose; then the winner with others
 ROUNDS = 7
+TURN = 2e-3  # seconds that a call takes in a round, repeated if it is shorter
 
 _known: dict[Problem, Schedule] = {}
 
@@ -117,14 +117,10 @@ def _fastest(
 ) -> Schedule:
     """Times schedules in turn, round after round, so that a slow phase meets them all alike."""
     calls = [timed_call(problem, schedule) for schedule in schedules]
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(ROUNDS):
-        for call, seconds in zip(calls, times):
-            seconds.append(_seconds(call))
-    medians = [statistics.median(seconds) for seconds in times]
-    for schedule, seconds in zip(schedules, medians):
+    medians = np.median([[seconds(call) for call in calls] for _ in range(ROUNDS)], 0).tolist()
+    for schedule, median in zip(schedules, medians):
         tile = f", tile {schedule.tile}" if schedule.tile else ""
-        report(f"{schedule.found_by}{tile}: {seconds * 1e3:.2f} ms")
+        report(f"{schedule.found_by}{tile}: {median * 1e3:.2f} ms")
     return schedules[medians.index(min(medians))]
 
 
@@ -152,10 +148,14 @@ def timed_call(problem: Problem, schedule: Schedule) -> Callable[[], Any]:
     return call
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def seconds(call: Callable[[], Any]) -> float:
+    """Seconds of a call: the mean of as many in a row as fill a turn, after one that warms up."""
     call()
-    return time.perf_counter() - start
+    start, count = time.perf_counter(), 0
+    while (taken := time.perf_counter() - start) < TURN:
+        call()
+        count += 1
+    return taken / count
 
 
 def _bucket(problem: Problem) -> Problem:
