@@ -15,16 +15,33 @@ from typing import Any
 import numpy as np
 
 SCRIPT = Path(__file__).resolve()
+EAGER = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+WARM = 3  # calls before the first one that counts
 
 
-def measure(task: Mapping[str, Any], threads: int | None = None) -> dict[str, float]:
-    """What `report` gives, from a new process that is bound to `threads` processors.
+def milliseconds(task: Mapping[str, Any], threads: int | None = None) -> float:
+    """Median time of a call, from a new process that is bound to `threads` processors.
 
     Args:
         task: {"module": a file of suites, "name": one of its systems, "batch": clips,
             "repeats": calls}.
         threads: number of processors; all unless given.
     """
+    return _measure(task, threads, {})["ms"]
+
+
+def peak_mb(task: Mapping[str, Any]) -> float:
+    """Megabytes that a call takes at its peak beyond its inputs.
+
+    The allocator gives back what is freed at once, which costs time, so time is none of this.
+
+    Args:
+        task: as for `milliseconds`.
+    """
+    return _measure(task, None, EAGER)["peak_mb"]
+
+
+def _measure(task: Mapping[str, Any], threads: int | None, variables: dict[str, str]) -> Any:
     allowed = sorted(os.sched_getaffinity(0))
     bound = set(allowed[: threads or len(allowed)])
     found = subprocess.run(
@@ -32,6 +49,7 @@ def measure(task: Mapping[str, Any], threads: int | None = None) -> dict[str, fl
         check=True,
         capture_output=True,
         text=True,
+        env={**os.environ, **variables},
         preexec_fn=lambda: os.sched_setaffinity(0, bound),
     )
     return json.loads(found.stdout.splitlines()[-1])
@@ -41,7 +59,8 @@ def report(call: Any, repeats: int) -> dict[str, float]:
     """Median milliseconds of a call, and the memory that it takes at its peak beyond its inputs."""
     from suites.timing import seconds
 
-    call()
+    for _ in range(WARM):
+        call()
     ctypes.CDLL(None).malloc_trim(0)
     before = _kilobytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far

@@ -26,12 +26,6 @@ def run(batch: int, repeats: int) -> list[Row]:
         repeats: steps.
     """
     params = {system.name: system.params for system in layer.systems(batch)}
-    return [
-        {"system": name, "params": params[name], **_measured(name, batch, repeats)}
-        for name in NAMES
-    ]
-
-
-def _measured(name: str, batch: int, repeats: int) -> Row:
-    task = {"module": "layer", "name": name, "batch": batch, "repeats": repeats}
-    return dict(alone.measure(task))
+    task = {"module": "layer", "batch": batch, "repeats": repeats}
+    peaks = {name: alone.peak_mb({**task, "name": name}) for name in NAMES}
+    return [{"system": n, "params": params[n], "peak_mb": peak} for n, peak in peaks.items()]

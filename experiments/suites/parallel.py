@@ -24,6 +24,6 @@ def run(batch: int, repeats: int) -> list[Row]:
 
 def _row(name: str, batch: int, repeats: int) -> Row:
     task = {"module": "layer", "name": name, "batch": batch, "repeats": repeats}
-    one, two = (alone.measure(task, threads)["ms"] for threads in (1, 2))
+    one, two = (alone.milliseconds(task, threads) for threads in (1, 2))
     speeds = {"ms_one_thread": one, "ms_two_threads": two, "speedup": one / two}
     return {"system": name, "batch": batch, **speeds}
