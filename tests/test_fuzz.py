@@ -214,3 +214,31 @@ def test_product_is_that_with_the_dense_matrix(call, rows, dtype):
     found, wanted = ht.apply(weight, x), x @ np.asarray(weight.to_dense())
     bound = 1e-4 if dtype == "float32" else 1e-11
     np.testing.assert_allclose(found, wanted, atol=bound * max(1, np.abs(wanted).max(initial=0)))
+
+
+CELLS = {
+    "LSTM": (ht.nn.LSTMCell, {}),
+    "HT-LSTM": (ht.nn.LSTMCell, {"input": ht.HT((2, 3), (2, 2), 2)}),
+    "FDHT-LSTM": (ht.nn.LSTMCell, {"joint": ht.HT((5, 2), (2, 2), 2)}),
+    "TT-GRU": (ht.nn.GRUCell, {"input": ht.TT((2, 3), (2, 2), 2)}),
+    "RNN": (ht.nn.SimpleCell, {}),
+}
+
+
+@pytest.mark.slow
+@hypothesis.settings(settings, max_examples=max(EXAMPLES // 20, 20))
+@given(st.sampled_from(sorted(CELLS)), st.integers(0, 4), st.booleans(), st.data())
+def test_masked_sequences_equal_those_cut_short(name, time, reverse, data):
+    lengths = data.draw(st.lists(st.integers(-1, time + 1), min_size=1, max_size=3))
+    dtype = data.draw(st.sampled_from(["float32", "float64", "uint8"]))
+    make, options = CELLS[name]
+    options = {**options, "param_dtype": jnp.float64 if dtype == "float64" else jnp.float32}
+    rnn = ht.nn.RNN(make(6, 4, **options, rngs=nnx.Rngs(0)), scale=0.1, return_carry=True)
+    x = np.random.default_rng(0).integers(0, 9, (len(lengths), time, 6)).astype(dtype)
+    carry, y = rnn(x, seq_lengths=jnp.asarray(lengths), reverse=reverse, keep_order=True)
+    for row, length in enumerate(np.clip(lengths, 0, time)):
+        alone, wanted = rnn(x[row : row + 1, :length], reverse=reverse, keep_order=True)
+        np.testing.assert_allclose(y[row, :length], wanted[0], atol=1e-5)
+        assert not np.any(y[row, length:])
+        for one, other in zip(jax.tree.leaves(carry), jax.tree.leaves(alone)):
+            np.testing.assert_allclose(one[row], other[0], atol=1e-5)

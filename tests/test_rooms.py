@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ht_jax"
 # From the top: a file imports only rooms that stand before its own, or its own.
 TOP = (
     "files",
+    "digests",
     "tree",
     "network",
     "schedule",

@@ -91,7 +91,7 @@ def load(
     del name
     described = _label(label), num_frames, scene or Scene()
     moving.describe(_DIGITS, *described)
-    return moving.clip_data(prepared(MovingDigits, data_dir), *described)
+    return moving.clip_data(prepared("moving_digits", MovingDigits, data_dir), *described)
 
 
 def describe(

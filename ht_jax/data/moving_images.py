@@ -18,7 +18,7 @@ from jaxtyping import Int, UInt8
 from ht_jax.data import moving
 from ht_jax.data.motion import Scene
 from ht_jax.data.pipeline import ClipData, Record
-from ht_jax.data.prepare import home, prepared
+from ht_jax.data.prepare import home, opened, prepared
 
 SCENE = Scene(sizes=(72, 96))
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
@@ -69,7 +69,7 @@ def load(
     """
     moving.describe((), _label(label), num_frames, scene or SCENE)
     make = functools.partial(MovingImages, name, data_dir, source)
-    builder = prepared(lambda data_dir: make(data_dir=data_dir), data_dir)
+    builder = prepared(name, lambda data_dir: make(data_dir=data_dir), data_dir)
     return moving.clip_data(builder, _label(label), num_frames, scene or SCENE)
 
 
@@ -176,7 +176,7 @@ def _tfds_folder(name: str, data_dir: Any) -> Any:
             f"{name} needs the images of {name.removeprefix('moving_')!r}, and {folder} holds no "
             f"such TFDS set: {help_text}prepare it as array_record in another --data.data-dir"
         )
-    return tfds.builder_from_directory(found[-1].parent)
+    return opened(found[-1].parent)
 
 
 def _grey(image: np.ndarray) -> UInt8[np.ndarray, "side side"]:

@@ -12,12 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from ht_jax.data.optional import require
+from ht_jax.digests import NAME as DIGESTS
+from ht_jax.digests import check_digests, write_digests
+
+DESCRIPTION = "*.json", "*.txt"  # files of a data set; its records carry hashes of their own
 
 
-def prepared(builder_class: Callable[..., Any], data_dir: str | os.PathLike | None = None) -> Any:
+def prepared(
+    name: str, builder_class: Callable[..., Any], data_dir: str | os.PathLike | None = None
+) -> Any:
     """A builder of the class whose data set is on disk, preparing it if it is not.
 
     Args:
+        name: of the data set.
         builder_class: a `tfds.core.GeneratorBasedBuilder`, or what makes one for a `data_dir`.
         data_dir: the folder of TFDS data sets; None is TFDS's own, which is the environment
             variable TFDS_DATA_DIR or `~/tensorflow_datasets`.
@@ -26,13 +33,47 @@ def prepared(builder_class: Callable[..., Any], data_dir: str | os.PathLike | No
         The builder.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or the data set in it is damaged.
     """
+    for digests in (home(data_dir) / name).rglob(DIGESTS):
+        check(digests.parent)
     builder = builder_class(data_dir=data_dir)
     if os.path.isdir(builder.data_dir):
         return builder
     write(builder_class, builder)
     return builder_class(data_dir=data_dir)
+
+
+def opened(folder: Path) -> Any:
+    """The builder of a data set on disk.
+
+    Args:
+        folder: of its version.
+
+    Raises:
+        OSError: it is damaged.
+    """
+    check(folder)
+    return require("tensorflow_datasets").builder_from_directory(folder)
+
+
+def check(folder: Path) -> None:
+    """Checks that the description of a data set is what was written, if it was written here.
+
+    Args:
+        folder: of its version.
+
+    Raises:
+        OSError: it is not.
+    """
+    try:
+        if (folder / DIGESTS).exists():
+            check_digests(folder)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"the data set in {str(folder)!r} is damaged ({error}): remove that folder, and "
+            "prepare it anew"
+        ) from error
 
 
 def home(data_dir: str | os.PathLike | None) -> Path:
@@ -74,6 +115,7 @@ def _prepare(builder_class: Callable[..., Any], target: str, parent: str | None)
         builder = builder_class(data_dir=staging)
         with _quiet(tfds):
             builder.download_and_prepare(file_format="array_record", download_config=config)
+        write_digests(Path(builder.data_dir), *DESCRIPTION)
         os.rename(builder.data_dir, target)
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from flax import serialization
 from jax.experimental import multihost_utils
 
-from ht_jax.train.digests import NAME as DIGESTS
-from ht_jax.train.digests import check_digests, write_digests
+from ht_jax.digests import NAME as DIGESTS
+from ht_jax.digests import check_digests, write_digests
 from ht_jax.train.errors import UserError
 from ht_jax.train.step import TrainState
 
@@ -141,7 +141,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             for folder in self._folder.iterdir():
                 if not (folder / DIGESTS).exists():
-                    write_digests(folder)
+                    write_digests(folder, "*/**/*")  # Orbax still writes beside
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

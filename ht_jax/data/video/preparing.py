@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tensorflow_datasets as tfds
 
+from ht_jax.data.prepare import opened
 from ht_jax.data.video.builder import VERSION, Contents, write
 from ht_jax.data.video.cnn import FrozenCNN
 from ht_jax.data.video.decode import BadClip, read_clip
@@ -179,7 +179,7 @@ def _contents(
 
 
 def _report(layout: Layout, folder: Path, cnn: FrozenCNN | None) -> Report:
-    metadata = dict(tfds.builder_from_directory(folder).info.metadata or {})
+    metadata = dict(opened(folder).info.metadata or {})
     if cnn and metadata["weights"] != cnn.weights:
         raise BadData(
             f"{folder} holds the features of {cnn.name} with the weights {metadata['weights']}, "

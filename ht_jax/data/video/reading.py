@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from tensorflow_datasets.core import constants
 
 from ht_jax.data.pipeline import ClipData, Example, Record, Source
+from ht_jax.data.prepare import opened
 from ht_jax.data.video.decode import evenly
 from ht_jax.data.video.layouts import LAYOUTS
 from ht_jax.data.video.protocols import Clip, divide
@@ -45,6 +45,7 @@ def load(
     Raises:
         ValueError: an option's value is unknown, or more frames are asked for than stored.
         FileNotFoundError: the set is not prepared.
+        OSError: what was prepared is damaged.
 
     Example:
         >>> load("ucf11", "nowhere")
@@ -146,7 +147,7 @@ def _prepared(name: str, data_dir: Any, num_frames: int, cnn: str | None) -> Any
             f"experiments/prepare.py {name} SOURCE{option} --data-dir {folder.parent} "
             f"--num-frames {num_frames}, SOURCE being the folder of {LAYOUTS[name].archives[0]}"
         )
-    return tfds.builder_from_directory(found[min(enough)])
+    return opened(found[min(enough)])
 
 
 def _even(stored: int, num_frames: int) -> Callable[[Record], Example]:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,27 @@ def test_every_set_is_built_in_order(tmp_path, name, clips):
 def test_what_is_not_prepared_says_how(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"prepare\.py hmdb51 SOURCE .*hmdb51_org\.rar"):
         load("hmdb51", tmp_path)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+@pytest.mark.parametrize("file", ["metadata.json", "label.labels.txt", "*.array_record*"])
+def test_damage_is_named_with_what_to_do(data_dir, tmp_path, file, damage):
+    copy = shutil.copytree(data_dir, tmp_path / "copy")
+    (path,) = copy.rglob(file)
+    damage(path)
+    with pytest.raises(OSError, match=r"damaged|cannot be read") as raised:
+        next(train_batches(load("ucf11", copy, num_frames=2), batch_size=4, seed=0))
+    assert "remove" in str(raised.value)
 
 
 def test_more_frames_than_stored(data_dir):

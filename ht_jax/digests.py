@@ -1,7 +1,6 @@
-"""Digests of the files in a folder's subfolders, kept in it: whether they are what was written.
+"""Digests of files, kept in their folder: whether they are what was written.
 
-Files of the folder itself are left out: Orbax goes on writing its own there. Digests are compared
-before any library reads the files, so that none has to make sense of damage.
+They are compared before any library reads the files, so that none has to make sense of damage.
 """
 
 import hashlib
@@ -13,13 +12,15 @@ from ht_jax.files import write_json
 NAME = "digests.json"
 
 
-def write_digests(folder: Path) -> None:
-    """Writes the digests of the files in a folder's subfolders into it.
+def write_digests(folder: Path, *patterns: str) -> None:
+    """Writes the digests of files into their folder.
 
     Args:
-        folder: The folder; its subfolders are complete.
+        folder: the folder; the files are complete.
+        patterns: which files, as for `Path.glob`.
     """
-    files = sorted(path for path in folder.glob("*/**/*") if path.is_file())
+    found = {path for pattern in patterns for path in folder.glob(pattern)}
+    files = sorted(path for path in found if path.is_file())
     write_json(folder / NAME, {str(path.relative_to(folder)): _digest(path) for path in files})
 
 
@@ -27,11 +28,11 @@ def check_digests(folder: Path) -> None:
     """Checks that the files that a folder had are there unchanged.
 
     Args:
-        folder: The folder.
+        folder: the folder.
 
     Raises:
-        ValueError: If a file has changed, or the digests cannot be read.
-        OSError: If a file is missing.
+        ValueError: a file has changed, or the digests cannot be read.
+        OSError: a file is missing.
     """
     for name, digest in dict(json.loads((folder / NAME).read_text())).items():
         if _digest(folder / name) != digest:
