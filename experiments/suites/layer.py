@@ -37,9 +37,11 @@ def systems(batch: int) -> Iterator[System]:
     cells["FDHT-LSTM"] = {"joint": shapes.FDHT}
     for name, formats in cells.items():
         yield system(name, rnn(formats), batch)
-    for arithmetic in ("split", "bfloat16"):
-        for name in ("HT-LSTM", "FDHT-LSTM"):
+    for name in ("HT-LSTM", "FDHT-LSTM"):
+        for arithmetic in ("split", "bfloat16"):
             yield system(f"{name}, {arithmetic}", rnn(cells[name], arithmetic=arithmetic), batch)
+        unrolled = rnn(cells[name], unroll=shapes.FRAMES)
+        yield system(f"{name}, unrolled", unrolled, batch)
     for width in (16, 1):
         yield system(f"Linear({width}) + LSTM", lambda w=width: _Reduced(w), batch)
     yield from torch_peers.training(batch)
@@ -58,13 +60,13 @@ def _flax_layer() -> nnx.Module:
 
 
 def rnn(
-    formats: dict[str, ht.Format], pixels: int = shapes.PIXELS, arithmetic: Any = "float"
+    formats: dict[str, ht.Format], pixels: int = shapes.PIXELS, **options: Any
 ) -> Callable[[], nnx.Module]:
-    """What makes an LSTM in these formats."""
+    """What makes an LSTM in these formats; `options` are the RNN's."""
 
     def make() -> nnx.Module:
         cell = ht.nn.LSTMCell(pixels, shapes.HIDDEN, **formats, rngs=nnx.Rngs(0))
-        return ht.nn.RNN(cell, scale=SCALE, arithmetic=arithmetic)
+        return ht.nn.RNN(cell, scale=SCALE, **options)
 
     return make
 
