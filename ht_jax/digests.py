@@ -18,6 +18,13 @@ def write_digests(folder: Path, *patterns: str) -> None:
     Args:
         folder: the folder; the files are complete.
         patterns: which files, as for `Path.glob`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     _ = Path(name, "labels.txt").write_text("up down")
+    ...     write_digests(Path(name), "*.txt")
+    ...     list(json.loads(Path(name, NAME).read_text()))
+    ['labels.txt']
     """
     found = {path for pattern in patterns for path in folder.glob(pattern)}
     files = sorted(path for path in found if path.is_file())
@@ -33,6 +40,15 @@ def check_digests(folder: Path) -> None:
     Raises:
         ValueError: a file has changed, or the digests cannot be read.
         OSError: a file is missing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     _ = Path(name, "labels.txt").write_text("up down")
+    ...     write_digests(Path(name), "*.txt")
+    ...     _ = Path(name, "labels.txt").write_text("up")
+    ...     check_digests(Path(name))
+    Traceback (most recent call last):
+    ValueError: labels.txt has changed since it was written
     """
     for name, digest in dict(json.loads((folder / NAME).read_text())).items():
         if _digest(folder / name) != digest:
