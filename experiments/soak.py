@@ -1,7 +1,6 @@
 """Trains for a long time and watches memory and compilation: `python experiments/soak.py`.
 
-After a warm-up nothing may grow and nothing may compile again. With many threads glibc keeps free
-memory in one arena a thread; MALLOC_ARENA_MAX=1 shows what the program itself holds.
+After a warm-up nothing may grow and nothing may compile again.
 """
 
 import dataclasses
@@ -92,7 +91,6 @@ def run(options: Options) -> None:
         "samples": watch.samples,
     }
     about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
-    about |= {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX")}
     settings = {**dataclasses.asdict(options), "output": str(options.output)}
     write_json(options.output, {**about, "options": settings, **found})
 
