@@ -1,25 +1,14 @@
-"""Layers of PyTorch, Keras and Flax: outputs equal to 1e-5, masked, bidirectional, two layers."""
+"""Layers of PyTorch: outputs equal to 1e-5, masked, bidirectional, two layers."""
 
 import importlib.util
 
-import flax.linen as linen
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from safetensors.numpy import save_file
 
 from ht_jax import convert
-
-B, T, W, H = 3, 6, 5, 4
-LENGTHS = np.array([6, 2, 4])
-X = np.random.default_rng(0).standard_normal((B, T, W)).astype(np.float32)
-VALID = (np.arange(T) < LENGTHS[:, None])[..., None]
-
-
-def _ours(layer):
-    return np.asarray(layer(jnp.asarray(X), seq_lengths=jnp.asarray(LENGTHS)))
+from tests.convert.sequences import LENGTHS, B, H, T, W, X, ours
 
 
 def _torch_state(gates, layers=2, bidirectional=True):
@@ -72,7 +61,7 @@ def _numpy_torch(state, gates):
 def test_torch_state_dicts(gates):
     state = _torch_state(gates)
     expected = _numpy_torch(state, gates)
-    np.testing.assert_allclose(_ours(convert.from_torch(state)), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ours(convert.from_torch(state)), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
@@ -85,7 +74,7 @@ def test_torch_itself(kind):
         torch.tensor(X), torch.tensor(LENGTHS), batch_first=True, enforce_sorted=False
     )
     expected, _ = torch.nn.utils.rnn.pad_packed_sequence(layer(packed)[0], batch_first=True)
-    actual = _ours(convert.from_torch(layer.state_dict()))
+    actual = ours(convert.from_torch(layer.state_dict()))
     np.testing.assert_allclose(actual, expected.detach().numpy(), rtol=0, atol=1e-5)
 
 
@@ -94,7 +83,7 @@ def test_torch_safetensors_files_and_prefixes(tmp_path):
     head = {"head.weight": np.ones((2, 3), np.float32), "head.bias": np.arange(2.0)}
     save_file(state | head, tmp_path / "model.safetensors")
     layer = convert.from_torch(tmp_path / "model.safetensors", "encoder.")
-    np.testing.assert_array_equal(_ours(layer), _ours(convert.from_torch(_torch_state(4))))
+    np.testing.assert_array_equal(ours(layer), ours(convert.from_torch(_torch_state(4))))
     linear = convert.from_torch(tmp_path / "model.safetensors", "head.")
     y = linear(jnp.ones(3, jnp.float32))
     np.testing.assert_array_equal(y, [3, 4])
@@ -118,52 +107,3 @@ def _bad(**changes):
 def test_what_is_no_layer_of_torch_is_refused(state, reason):
     with pytest.raises(ValueError, match=reason):
         convert.from_torch(state)
-
-
-@pytest.mark.parametrize("cell", [nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell])
-def test_flax_nnx_layers(cell):
-    rngs, layers, x = nnx.Rngs(0), [], jnp.asarray(X)
-    lengths = jnp.asarray(LENGTHS)
-    for width in (W, 2 * H):
-        pair = [nnx.RNN(cell(width, H, rngs=rngs), rngs=rngs) for _ in range(2)]
-        layers.append(nnx.Bidirectional(*pair, rngs=rngs))
-        x = layers[-1](x, seq_lengths=lengths)
-    actual = _ours(convert.from_flax(layers))
-    np.testing.assert_allclose(actual, np.asarray(x) * VALID, rtol=0, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cell", [linen.OptimizedLSTMCell, linen.GRUCell, linen.SimpleCell])
-def test_linen_cells(cell):
-    theirs = linen.RNN(cell(H))
-    variables = theirs.init(jax.random.key(0), jnp.asarray(X))
-    variables = jax.tree.map(lambda a: a + jnp.asarray(0.1, a.dtype), variables)
-    (params,) = variables["params"].values()
-    actual = convert.from_linen(params)(jnp.asarray(X))
-    np.testing.assert_allclose(actual, theirs.apply(variables, jnp.asarray(X)), rtol=0, atol=1e-5)
-
-
-def test_linen_parameters_of_another_module_are_refused():
-    with pytest.raises(ValueError, match="not the parameters of a Linen cell"):
-        convert.from_linen({"kernel": 1})
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="Keras is not installed")
-@pytest.mark.filterwarnings("ignore")  # of Keras, under strict dtype promotion's x64
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
-def test_keras_layers(kind, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    import keras
-
-    with jax.numpy_dtype_promotion("standard"):
-        cells = [getattr(keras.layers, kind)(H, return_sequences=True) for _ in range(2)]
-        layers = [keras.layers.Bidirectional(cell) for cell in cells]
-        x, mask = X, VALID[..., 0]
-        for layer in layers:
-            layer.build(x.shape)
-            draw = np.random.default_rng(2)
-            layer.set_weights([draw.uniform(-0.5, 0.5, w.shape) for w in layer.get_weights()])
-            x = np.asarray(layer(x, mask=mask))
-    actual = _ours(convert.from_keras(layers))
-    np.testing.assert_allclose(actual, x * VALID, rtol=0, atol=1e-5)
