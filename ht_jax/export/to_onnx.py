@@ -30,9 +30,9 @@ def onnx(
 
     Args:
         model: a module called with one array, or a function of one; exported in evaluation mode.
-        shape: of its input, such as `(1, 6, 120, 160, 3)`. Names leave sizes open, as far as
-            jax2onnx can: zero padding of a format asks for fixed ones. Formats that contract
-            with batch axes (KCP) it does not convert.
+        shape: of its input, such as `(1, 6, 120, 160, 3)` or `("batch", "time", 120, 160, 3)`:
+            names leave sizes open. A hidden-to-hidden matrix of KCP asks for such a name if it
+            is small enough to be multiplied out: jax2onnx does not convert that product.
         dtype: of its input; float32, or uint8 for a step.
         seq_lengths: whether the graph takes the lengths of the sequences (batch,) as well.
         step: one step of a `VideoClassifier`, `(*states, frame) -> (*states, logits)`, in place
@@ -76,8 +76,8 @@ def _converted(traced: Traceable) -> Any:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"jax2onnx cannot convert this model for shapes {[s.shape for s in traced.specs]} "
-            f"({type(error).__name__}: {reason}): give fixed sizes in place of names, or use "
-            "stablehlo or numpy"
+            f"({type(error).__name__}: {reason}): give names in place of fixed sizes or the "
+            "reverse, or use stablehlo or numpy"
         ) from error
 
 

@@ -129,7 +129,7 @@ def _stream(
     x: Shaped[Array, "rows columns"],
 ) -> Shaped[Array, "rows out_size"]:
     net = schedule.network
-    x = jnp.pad(x, ((0, 0), pad)) if any(pad) else x
+    x = _padded(x, pad) if any(pad) else x
     shape = (x.shape[0], *(net.size[i] for i in net.inputs))
     running: Operand = x.reshape(shape), (BATCH, *net.inputs)
     for n, step in enumerate(schedule.products):
@@ -139,6 +139,12 @@ def _stream(
             running = checkpoint_name(y, PRODUCT), step.indices
     y = _transpose(*running, (BATCH, *net.outputs))
     return y.reshape(x.shape[0], net.out_size)
+
+
+def _padded(x: Shaped[Array, "rows columns"], pad: tuple[int, int]) -> Array:
+    """Zero columns before and behind; unlike `jnp.pad`, jax2onnx takes this for open sizes."""
+    before, behind = (jnp.zeros_like(x, shape=(x.shape[0], width)) for width in pad)
+    return jnp.concatenate([before, x, behind], axis=1)
 
 
 def _by_tiles(schedule: Schedule, project, x: Shaped[Array, "rows columns"]) -> Array:
@@ -179,10 +185,25 @@ def _contract(
     a, a_indices = _sum_alone(*left, others=right[1], kept=step.indices)
     b, b_indices = _sum_alone(*right, others=left[1], kept=step.indices)
     product = Product.of(a_indices, b_indices, step.indices)
-    axes = [tuple(map(a_indices.index, part)) for part in (product.inner, product.groups)]
-    b_axes = [tuple(map(b_indices.index, part)) for part in (product.inner, product.groups)]
-    y = jax.lax.dot_general(a, b, ((axes[0], b_axes[0]), (axes[1], b_axes[1])), precision=precision)
+    if product.groups:
+        return _contract_groups(step, product, (a, a_indices), (b, b_indices), precision)
+    axes = tuple(tuple(map(at.index, product.inner)) for at in (a_indices, b_indices))
+    y = jax.lax.dot_general(a, b, (axes, ((), ())), precision=precision)
     return _transpose(y, product.indices, step.indices)
+
+
+def _contract_groups(
+    step: Step, product: Product, left: Operand, right: Operand, precision
+) -> Array:
+    """One product for each group, of matrices: XLA makes them such, and jax2onnx knows no other."""
+    a = _transpose(*left, product.groups + product.rows + product.inner)
+    b = _transpose(*right, product.groups + product.inner + product.cols)
+    groups, rows = len(product.groups), len(product.groups + product.rows)
+    inner = math.prod(a.shape[rows:])
+    count = math.prod(a.shape[:groups])
+    y = jnp.matmul(a.reshape(count, -1, inner), b.reshape(count, inner, -1), precision=precision)
+    shape = (*a.shape[:rows], *b.shape[groups + len(product.inner) :])
+    return _transpose(y.reshape(shape), product.indices, step.indices)
 
 
 def _sum_alone(a: Array, indices: Indices, others: Indices, kept: Indices) -> Operand:

@@ -5,6 +5,7 @@ It is no development dependency: it holds Orbax back to a version below 0.11.37.
 
 import numpy as np
 import pytest
+from flax import nnx
 
 import ht_jax as ht
 from ht_jax.export import onnx
@@ -31,9 +32,21 @@ def _session(proto):
     return onnxruntime.InferenceSession(proto.SerializeToString())
 
 
+def _padded():
+    fmt = ht.HT((10, 5), (4, 4), rank=3, in_features=48)
+    cell = ht.nn.LSTMCell(48, 16, input=fmt, rngs=nnx.Rngs(0))
+    return classifier([ht.nn.RNN(cell, scale=1 / 64)])
+
+
+def _kronecker():
+    cell = ht.nn.LSTMCell(48, 16, input=ht.KCP((8, 6), (4, 4), 2, 2), rngs=nnx.Rngs(0))
+    return classifier([ht.nn.RNN(cell, scale=1 / 64)])
+
+
+@pytest.mark.parametrize("make", [classifier, _padded, _kronecker], ids=["fdht", "padded", "kcp"])
 @pytest.mark.parametrize("shape", [(2, 3), ("batch", "time")], ids=["fixed", "open"])
-def test_sequences(shape):
-    model, frames = classifier(), np.asarray(clips())
+def test_sequences(make, shape):
+    model, frames = make(), np.asarray(clips())
     session = _session(onnx(model, (*shape, *FRAME), dtype="uint8"))
     (logits,) = session.run(["outputs"], {"inputs": frames})
     np.testing.assert_allclose(logits, model(frames), rtol=0, atol=1e-5)
@@ -58,6 +71,10 @@ def test_lengths_of_sequences_are_an_input():
     np.testing.assert_allclose(logits, model(frames, seq_lengths=lengths), rtol=0, atol=1e-5)
 
 
-def test_what_cannot_be_converted_is_said():
+def test_a_recurrent_kronecker_product_asks_for_an_open_batch():
+    model, frames = deep_classifier(), np.asarray(clips())
+    session = _session(onnx(model, ("batch", 3, *FRAME), dtype="uint8"))
+    (logits,) = session.run(None, {"inputs": frames})
+    np.testing.assert_allclose(logits, model(frames), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="jax2onnx cannot convert this model for shapes"):
-        onnx(deep_classifier(), (2, *FRAME), step=True)  # KCP contracts with batch axes
+        onnx(model, (2, 3, *FRAME), dtype="uint8")
