@@ -8,7 +8,6 @@ Grosse 2015); A is the Kronecker product of the moments of its modes, since in f
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from ht_jax.compression.sites import Site, layer_at
+from ht_jax.compression.sites import Site, layer_at, owner
 from ht_jax.formats import Dense
 from ht_jax.schedule import Reading
 
@@ -168,17 +167,22 @@ def _watched(model: nnx.Module, sites: Sequence[Site]) -> nnx.Module:
 
 
 def _moments(site: Site, total: Any, examples: int) -> Moments:
-    """The moments of a site; those of a joint matrix are the sums over its parts."""
-    parts = [_at(total, site.path, place) for place in site.parts]
-    merged = functools.reduce(lambda a, b: jax.tree.map(np.add, a, b), parts)
-    inputs = tuple(merged[f"moment_{k}"] for k in range(len(site.in_shape)))
+    """The moments of a site; to those of a joint matrix its parts contribute.
+
+    In the first mode they have slices of their own. The other modes they share, so there each
+    counts alike: else what hidden states need drowns in the power of the frames.
+    """
+    parts = [_layer_of(total, site.path, place)["cores"] for place in site.parts]
+    first = sum(part["moment_0"] for part in parts)
+    others = [
+        sum(part[f"moment_{k}"] / (np.trace(part[f"moment_{k}"]) or 1.0) for part in parts)
+        for k in range(1, len(site.in_shape))
+    ]
     # Both parts of a joint matrix see the same gradients, and each row is met by both.
     rows, output = parts[0]["moment_rows"], parts[0]["moment_out"]
-    return Moments(inputs, output if np.ndim(output) else None, float(rows), examples)
+    return Moments((first, *others), output if np.ndim(output) else None, float(rows), examples)
 
 
-def _at(total: Any, path: str, place: str) -> dict[str, np.ndarray]:
-    keys = [key for key in path.split("/") if key] + ([place] if place != "kernel" else [])
-    for key in keys:
-        total = total[int(key) if key.isdigit() and int(key) in total else key]
-    return total["cores"]
+def _layer_of(total: Any, path: str, place: str) -> dict[str, Any]:
+    cell = owner(total, path)
+    return cell if place == "kernel" else cell[place]

@@ -130,6 +130,13 @@ def layer_at(model: nnx.Module, path: str, place: str) -> nn.TensorDense:
     return owner if place == "kernel" else getattr(owner, place)
 
 
+def owner(params: Any, path: str) -> dict[str, Any]:
+    """What a pure dict of parameters, or of what is like them, holds for a module."""
+    for key in path.split("/") if path else ():
+        params = params[int(key) if key.isdigit() and int(key) in params else key]
+    return params
+
+
 def put(model: nnx.Module, site: Site, weight: Weight) -> None:
     """Puts a compressed matrix into a densified model, in place."""
     if site.place != "joint":

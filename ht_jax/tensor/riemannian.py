@@ -141,13 +141,13 @@ def riemannian(optimizer: optax.GradientTransformation) -> optax.GradientTransfo
         gradient: Any = horizontal(params, updates)
         whole: Any = params  # a pytree to Optax
         step, state = optimizer.update(gradient, state, whole)
-        moved = retract(params, _gauged(params, step))
+        moved = retract(params, gauged(params, step))
         return jax.tree.map(jnp.subtract, moved, params), state
 
     return optax.GradientTransformation(optimizer.init, update)
 
 
-def _gauged(x: HTTensor, directions: Any) -> HTTensor:
+def gauged(x: HTTensor, directions: Any) -> HTTensor:
     """Directions without the part that only turns the frames."""
     found = dict(directions.cores)
     for node in x.ranks:

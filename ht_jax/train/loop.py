@@ -108,6 +108,7 @@ def make_learner(config: TrainConfig, task: Task) -> Learner:
     parallel = make_parallel(config.parallel)
     apply, params = split_model(task.model)
     optimizer = make_optimizer(config.optimizer, config.steps)
+    optimizer = task.wrap(optimizer) if task.wrap else optimizer
     penalty = make_penalty(config.optimizer)
     train_step = make_train_step(
         apply, optimizer, config.seed, parallel.axis, penalty, config.accumulate

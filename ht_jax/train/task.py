@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 
 from ht_jax import data as clips
@@ -39,6 +40,8 @@ class Task:
         counts: How many numbers the model holds.
         train_ids: From a step to the numbers of the training records in its global batch, if the
             data can tell.
+        wrap: What becomes of the optimizer before it is used, its state being the same; None
+            leaves it.
 
     Example:
         >>> import itertools, numpy as np
@@ -59,6 +62,7 @@ class Task:
     clip_shape: tuple[int, ...]
     counts: Counts
     train_ids: Callable[[int], list[int]] | None = None
+    wrap: Callable[[optax.GradientTransformation], optax.GradientTransformation] | None = None
 
 
 def build_task(config: TrainConfig) -> Task:
