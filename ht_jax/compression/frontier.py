@@ -7,6 +7,7 @@ then a choice among truncations of what is there.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +25,10 @@ from ht_jax.compression.refine import record, refined
 from ht_jax.compression.report import Report, row, size
 from ht_jax.compression.sites import Scope, Site, densified, find_sites, put
 from ht_jax.compression.whiten import Whitener
-from ht_jax.formats import Weight
+from ht_jax.formats import HT, RankWarning, Weight
 
 Batches = Sequence[tuple[Any, ...]]
+UNUSED = 0.1  # of a budget: from there on it is said why
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,7 +94,24 @@ class Frontier:
                 "smallest model in these formats: allow that or more"
             )
 
-        return dict(zip(self.choices, pick(options, budget.limit - fixed, refuse)))
+        chosen = dict(zip(self.choices, pick(options, budget.limit - fixed, refuse)))
+        left = budget.limit - fixed - sum(budget.cost(*each) for each in chosen.items())
+        if left > UNUSED * budget.limit:
+            self._warn_of_bounds(chosen, f"{left:,.6g} of {budget.limit:,} {budget.unit}")
+        return chosen
+
+    def _warn_of_bounds(self, chosen: Mapping[Site, Choice], left: str) -> None:
+        """Says so where a budget stays unused because no finer decomposition was made for it."""
+        for site, choice in chosen.items():
+            finest = min((c.error for c in self.choices[site] if c.error), default=0.0)
+            if 0 < choice.error <= finest and isinstance(choice.format, HT):
+                warnings.warn(
+                    f"{site.name}: the decomposition for budgets stops at ranks of {paths.LEAF} "
+                    f"for the input's modes, {paths.INNER} elsewhere; {left} stay unused. "
+                    "A tol= knows no such bound",
+                    RankWarning,
+                    stacklevel=4,
+                )
 
     def _weight(
         self, site: Site, choice: Choice, rows: np.ndarray | None, steps: int

@@ -22,7 +22,7 @@ from ht_jax.tensor import HTTensor, singular_values, truncate
 from ht_jax.tree import DimensionTree
 
 RESOLUTION = 3e-2  # relative error at which the one decomposition of a matrix stops
-LEAF, INNER = 48, 256  # and the ranks at which it does: beyond them a node costs too much to pay
+LEAF, INNER = 48, 256  # and the ranks at which it does, for budgets: a tolerance has no bound
 
 
 @dataclasses.dataclass(frozen=True)

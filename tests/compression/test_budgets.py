@@ -105,3 +105,11 @@ def test_refinement_lowers_the_error_of_outputs(model, calibration):
     _, plain = ht.compress(model, **options)
     _, refined = ht.compress(model, refine=20, **options)
     assert refined.output_error < plain.output_error
+
+
+def test_a_budget_that_stays_unused_is_told(monkeypatch):
+    monkeypatch.setattr("ht_jax.compression.paths.LEAF", 2)
+    monkeypatch.setattr("ht_jax.compression.paths.INNER", 2)
+    exact = jax.random.normal(jax.random.key(0), (1100, 32), "float32")
+    with pytest.warns(ht.RankWarning, match=r"stops at ranks of 2 .* 20,000 params stay unused"):
+        ht.compress(exact, budget=20_000, formats=("ht",))

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 import ht_jax as ht
+from ht_jax.compression.paths import LEAF
 from ht_jax.models import VideoClassifier
 from tests.compression.models import decaying
 
@@ -21,6 +22,17 @@ def test_tolerance_is_kept_in_float64(tol, formats):
     assert error <= tol
     assert report.rows[0].error == pytest.approx(error, rel=1e-2)
     assert weight.format.num_params < exact.size
+
+
+def test_a_tolerance_takes_the_ranks_that_it_needs():
+    """More of them than the decomposition that serves budgets looks at."""
+    draw, rank = np.random.default_rng(0), LEAF + 8
+    frames = [np.linalg.qr(draw.normal(size=(64, rank)))[0] for _ in range(2)]
+    left = np.einsum("im,jn,mnr->ijr", *frames, draw.normal(size=(rank, rank, 3)))
+    exact = jnp.asarray(left.reshape(4096, 3) @ draw.normal(size=(3, 64)), jnp.float32)
+    weight, report = ht.compress(exact, tol=1e-3, formats=("ht",))
+    assert report.rows[0].error <= 1e-3
+    assert weight.format.ranks["leaf_1"] == rank
 
 
 def test_a_matrix_that_does_not_shrink_stays_dense():
@@ -59,6 +71,20 @@ def test_layers_of_our_own_are_compressed_in_both_directions():
     assert report.params_after <= 1500
     assert after(x).shape == (4, 5, 24)
     assert report.output_error < 0.8
+
+
+def test_tolerance_is_kept_by_every_matrix_of_a_model():
+    rngs = nnx.Rngs(0)
+    cell = nnx.OptimizedLSTMCell(40, 24, rngs=rngs)
+    cell.dense_i.kernel[...] = decaying(96, 40, decay=0.8).T
+    cell.dense_h.kernel[...] = decaying(96, 24, seed=1, decay=0.8).T
+    after, report = ht.compress(VideoClassifier(nnx.RNN(cell), 24, 3, rngs=rngs), tol=0.2)
+    ours = after.rnn.cell
+    for exact, layer in ((cell.dense_i, ours.input), (cell.dense_h, ours.recurrent)):
+        kernel = np.asarray(exact.kernel[...], np.float64)
+        error = np.linalg.norm(np.asarray(layer.weight.to_dense(), np.float64) - kernel)
+        assert 0 < error <= 0.2 * np.linalg.norm(kernel)
+    assert sum(row.ratio > 1 for row in report.rows) == 2
 
 
 def test_only_the_matrices_of_a_pytree_are_compressed():
