@@ -1,50 +1,40 @@
 """Compresses a trained run: `python experiments/compress.py --run WORKDIR [--finetune N] ...`.
 
-Dense checkpoint in; for every budget a model, its accuracy, its size as a file and its modelled
-time a frame. `--picture FILE` draws all result files; the logic is in `ht_jax.compression`.
+Dense checkpoint in; for every budget a model, its accuracy, and its files, read back and compared.
+The same command with `--latency` times the steps of the models, `--picture FILE` draws all result
+files; the logic is in `ht_jax.compression`.
 """
 
 import dataclasses
 import itertools
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import artefacts
 import jax
 import jax.numpy as jnp
+import numpy as np
+import pictures
 from flax import nnx
 from rich.console import Console
 
-from ht_jax import export
+from ht_jax import export, nn
 from ht_jax.compression import Report, frontier
 from ht_jax.files import write_json
-from ht_jax.train import (
-    Counts,
-    OptimizerConfig,
-    Task,
-    TrainConfig,
-    UserError,
-    command,
-    load_run,
-    train,
-)
-from ht_jax.train.distill import distilled
+from ht_jax.summary import align, walk
+from ht_jax.train import Counts, OptimizerConfig, Task, TrainConfig, UserError, command, load_run
 from ht_jax.train.evaluation import evaluate
+from ht_jax.train.finetune import finetune
 from ht_jax.train.report import read_summary, versions
 from ht_jax.train.step import make_eval_step, split_model
 
 RESULTS = Path(__file__).parent / "results"
 Method = Literal["aware", "plain", "uniform", "joint", "input"]
-LABELS = {
-    "aware": "data-aware",
-    "joint": "data-aware, joint",
-    "input": "data-aware, input-to-hidden only",
-    "uniform": "data-aware, uniform ranks",
-    "plain": "plain",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +56,20 @@ class Config:
     """Steps of refinement on them."""
     finetune: int = 0
     """Training steps with the dense model as the teacher, for each budget."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     """Of the fine-tuning."""
+    stretches: int = 1
+    """Parts of the fine-tuning, between which ranks move to where singular values press."""
+    riemannian: bool = False
+    """Fine-tune HT matrices on the manifold of their ranks."""
+    verify: int = 100
+    """Test clips for which the files' logits are compared with the model's; 0 writes no files."""
     workdir: Path = Path("runs/compressed")
     """Folder for the compressed models and their fine-tuning."""
     output: Path | None = None
     """File of results; by default results/compress_METHOD.json."""
+    latency: bool = False
+    """Time a step of the models that this command has written, and do nothing else."""
     picture: Path | None = None
     """Draw the results there are, and do nothing else."""
     debug: bool = False
@@ -79,10 +77,16 @@ class Config:
 
 
 def run(config: Config) -> None:
-    """Compresses, measures and writes, or draws."""
+    """Compresses, measures and writes, or times, or draws."""
     if config.picture is not None:
-        draw(_results(), config.picture)
-        return
+        pictures.compression(_results(), config.picture)
+    elif config.latency:
+        _time(config)
+    else:
+        _compress(config)
+
+
+def _compress(config: Config) -> None:
     console = Console(stderr=True)
     trained, task = load_run(config.run)
     with console.status("analysing the model"):
@@ -102,7 +106,53 @@ def run(config: Config) -> None:
         rows.append(_measured(config, trained, task, model, report, budget))
         print(json.dumps({k: v for k, v in rows[-1].items() if k != "matrices"}), flush=True)
         write_json(_output(config), {**known, "rows": rows})
-    write_json(_output(config), {**known, "rows": rows, "dense": _dense(config, task)})
+    found = {**known, "rows": rows, "dense": _dense(config, task)}
+    write_json(_output(config), found)
+    print(_table(found))
+
+
+def _time(config: Config) -> None:
+    """Adds the milliseconds of a step to the results, of the dense model and of each other."""
+    path = _output(config)
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run the command without --latency first") from error
+    _, task = load_run(config.run)
+    frame = np.random.default_rng(0).integers(0, 256, task.clip_shape[1:], np.uint8)
+    found["dense"]["ms_a_frame"] = artefacts.step_ms(task.model, frame)
+    for row in found["rows"]:
+        file = _stem(config, row["budget"]).with_suffix(".safetensors")
+        row["ms_a_frame"] = artefacts.step_ms(export.load(file), frame)
+        row["numpy_ms_a_frame"] = artefacts.numpy_step_ms(file, frame)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found["latency"] = {"command": shlex.join(["python", *sys.argv]), "cores": cores}
+    write_json(path, found)
+    print(_table(found))
+
+
+def _table(found: dict[str, Any]) -> str:
+    """The results for readers, the dense model last."""
+    header = [
+        "budget",
+        "numbers",
+        "input to hidden",
+        "test",
+        "fine-tuned",
+        "ms",
+        "NumPy ms",
+        "bytes",
+    ]
+    rows = [*found["rows"], {"budget": "dense", **found["dense"]}]
+    names = ("budget", "params", "input_to_hidden", "test_accuracy", "finetuned_test_accuracy")
+    names = (*names, "ms_a_frame", "numpy_ms_a_frame", "file_bytes")
+    return align(header, [[_shown(row.get(name)) for name in names] for row in rows], text=1)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else value
 
 
 def _dense(config: Config, task: Task) -> dict[str, Any]:
@@ -141,10 +191,12 @@ def _whole(config: Config, task: Task, budget: int) -> int:
 def _measured(
     config: Config, trained: TrainConfig, task: Task, model: Any, report: Report, budget: int
 ) -> dict[str, Any]:
-    """The accuracies of a compressed model, fine-tuned too if asked for, and its file."""
+    """The accuracies of a compressed model, fine-tuned too if asked for, and its files."""
     row: dict[str, Any] = {
         "budget": budget,
         "params": report.params_after,
+        "input_to_hidden": _input_numbers(model),
+        "input_to_hidden_dense": _input_numbers(task.model),
         "output_error": report.output_error,
         "microseconds_a_frame": 1e6 * sum(r.latency_after for r in report.rows),
         "microseconds_a_frame_dense": 1e6 * sum(r.latency_before for r in report.rows),
@@ -152,40 +204,71 @@ def _measured(
     }
     for split in ("validation", "test"):
         row[f"{split}_accuracy"] = _accuracy(task, model, split)
-    name = f"{config.method}_{budget}"
     if config.finetune:
-        tuned = dataclasses.replace(
-            trained,
-            workdir=config.workdir / name,
-            steps=config.finetune,
-            eval_every=config.finetune,
-            checkpoint_every=config.finetune,
-            optimizer=OptimizerConfig(config.learning_rate, warmup_steps=5, fan_in=256),
-        )
-        counts = Counts(
-            report.params_after,
-            sum(r.params_after for r in report.rows),
-            sum(r.params_before for r in report.rows),
-        )
-        student = dataclasses.replace(task, model=model, counts=counts)
-        student = distilled(student, task.model)
-        result = train(tuned, student)
-        _, student = load_run(tuned.workdir, student)
-        model = student.model
-        row["finetuned_steps"] = config.finetune
-        row["finetuned_validation_accuracy"] = result.validation_accuracy
-        row["finetuned_test_accuracy"] = result.test_accuracy
-    config.workdir.mkdir(parents=True, exist_ok=True)
-    file = config.workdir / f"{name}.safetensors"
-    export.save(model, file)
-    row["file_bytes"] = file.stat().st_size
+        model, found = _finetuned(config, trained, task, model, report, budget)
+        row |= found
+    stem = _stem(config, budget)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    if config.verify:
+        row["files"] = artefacts.verified(model, _clips(task, config.verify), stem)
+        row["verified_clips"] = config.verify
+        row["file_bytes"] = row["files"]["safetensors"]["bytes"]
     return row
+
+
+def _finetuned(
+    config: Config, trained: TrainConfig, task: Task, model: Any, report: Report, budget: int
+) -> tuple[Any, dict[str, Any]]:
+    tuned = dataclasses.replace(
+        trained,
+        workdir=_stem(config, budget),
+        steps=config.finetune,
+        eval_every=config.finetune,
+        checkpoint_every=config.finetune,
+        optimizer=OptimizerConfig(config.learning_rate, warmup_steps=5, fan_in=256),
+    )
+    numbers = (
+        sum(getattr(r, f"params_{when}") for r in report.rows) for when in ("after", "before")
+    )
+    student = dataclasses.replace(task, model=model, counts=Counts(report.params_after, *numbers))
+    options = {"stretches": config.stretches, "riemannian": config.riemannian}
+    model, summary = finetune(tuned, student, task.model, **options)
+    return model, {
+        "finetuned_steps": config.finetune,
+        "finetuned_params": _numbers(model),
+        "finetuned_input_to_hidden": _input_numbers(model),
+        "finetuned_validation_accuracy": summary.validation_accuracy,
+        "finetuned_test_accuracy": summary.test_accuracy,
+    }
+
+
+def _numbers(model: nnx.Module) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+def _input_numbers(model: nnx.Module) -> int | None:
+    """Numbers in the input-to-hidden matrices; None where they are joint with others."""
+    cells = [module for _, module in walk(model) if isinstance(module, nn.RecurrentCell)]
+    if any(cell.joint is not None for cell in cells):
+        return None
+    return sum(cell.input.format.num_params for cell in cells)
+
+
+def _clips(task: Task, count: int) -> np.ndarray:
+    """The first test clips."""
+    parts = [np.asarray(b["frames"])[np.asarray(b["mask"])] for b in task.eval_batches("test")]
+    return np.concatenate(parts)[:count]
 
 
 def _accuracy(task: Task, model: nnx.Module, split: str) -> float:
     apply, params = split_model(model)
     step = jax.jit(make_eval_step(apply))
     return evaluate(step, params, task.eval_batches(split), task.class_names).accuracy
+
+
+def _stem(config: Config, budget: int) -> Path:
+    """What the files of a model are named after."""
+    return config.workdir / f"{config.method}_{budget}"
 
 
 def _output(config: Config) -> Path:
@@ -197,45 +280,6 @@ def _results() -> list[dict[str, Any]]:
     if not files:
         raise UserError(f"{RESULTS} holds no compress_*.json: compress a run first")
     return [json.loads(file.read_text()) for file in files]
-
-
-def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy against numbers, a curve for each method."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    dense = next(result["dense"] for result in results if "dense" in result)
-    axes.axhline(100 * dense["test_accuracy"], color="#999999", linestyle="--", linewidth=1)
-    axes.annotate(
-        f"dense, {dense['params']:,} numbers",
-        (0.01, 100 * dense["test_accuracy"]),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 4),
-        textcoords="offset points",
-    )
-    for result in results:
-        rows, label = result["rows"], LABELS[result["method"]]
-        sizes = [row["params"] for row in rows]
-        (line,) = axes.plot(
-            sizes, [100 * r["test_accuracy"] for r in rows], marker="o", label=label
-        )
-        tuned = [r for r in rows if "finetuned_test_accuracy" in r]
-        if tuned:
-            steps = tuned[0]["finetuned_steps"]
-            axes.plot(
-                [r["params"] for r in tuned],
-                [100 * r["finetuned_test_accuracy"] for r in tuned],
-                marker="s",
-                linestyle=":",
-                color=line.get_color(),
-                label=f"{label}, {steps} steps of fine-tuning",
-            )
-    axes.set(xscale="log", xlabel="numbers in the model", ylabel="test accuracy, %", ylim=(0, 105))
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize="small", loc="lower right")
-    figure.savefig(path, dpi=160)
 
 
 def main(args: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ht_jax import plot
-from ht_jax.plot.style import bare, family_colour, new_figure
+from ht_jax.plot.style import BLUE, GREEN, GREY, INK, SKY, YELLOW, bare, family_colour, new_figure
 from ht_jax.train.metrics import read_metrics
 
 FRAMES_A_STEP = 16 * 6
@@ -92,3 +92,45 @@ def _bars(ax: Any, labels: list[str], values: list[float], notes: list[str], sys
     ax.invert_yaxis()
     bare(ax)
     ax.grid(visible=False, axis="y")
+
+
+METHODS = {
+    "aware": ("data-aware", GREEN),
+    "joint": ("data-aware, both matrices as one", YELLOW),
+    "input": ("data-aware, input-to-hidden only", SKY),
+    "uniform": ("data-aware, uniform ranks", BLUE),
+    "plain": ("singular values alone", GREY),
+}
+COSTS = {"params": "numbers in the model", "ms_a_frame": "ms a frame of a stream"}
+
+
+def compression(results: Sequence[dict[str, Any]], path: Path) -> None:
+    """Test accuracy of compressed models against their numbers and against the time of a step."""
+    costs = [cost for cost in COSTS if any(cost in found["dense"] for found in results)]
+    drawn = new_figure(5.5 * len(costs), 4)
+    for ax, cost in zip(drawn.subplots(1, len(costs), sharey=True, squeeze=False)[0], costs):
+        timed = [found for found in results if cost in found["dense"]]
+        for found in timed:
+            _method(ax, found, cost)
+        dense = timed[0]["dense"]
+        ax.plot(dense[cost], 100 * dense["test_accuracy"], "*", color=INK, ms=11, label="dense")
+        ax.set(xscale="log", xlabel=COSTS[cost], ylim=(0, 105))
+        bare(ax)
+        if cost == costs[0]:
+            ax.set_ylabel("test accuracy, %")
+            ax.legend(fontsize=8, loc="lower right")
+    drawn.savefig(path)
+
+
+def _method(ax: Any, found: dict[str, Any], cost: str) -> None:
+    """One result file: a line for the compressed models, hollow squares once they are tuned."""
+    rows, (label, color) = found["rows"], METHODS[found["method"]]
+    tuned = [row for row in rows if "finetuned_test_accuracy" in row]
+    if tuned:
+        label = f"{label}, {tuned[0]['finetuned_steps']} steps of fine-tuning"
+        points = [(row[cost], 100 * row["finetuned_test_accuracy"]) for row in tuned]
+        style = {"marker": "s", "linestyle": ":", "markerfacecolor": "none", "color": INK}
+    else:
+        points = [(row[cost], 100 * row["test_accuracy"]) for row in rows]
+        style = {"marker": "o", "color": color}
+    ax.plot(*zip(*sorted(points)), label=label, **style)
