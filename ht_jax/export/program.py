@@ -95,19 +95,22 @@ def program(model: VideoClassifier) -> dict[str, Any]:
             "the NumPy runtime runs a VideoClassifier of pixels: export a "
             f"{type(model).__name__} with features or of another kind as StableHLO or ONNX"
         )
-    if not isinstance(model.classifier, nnx.Linear):
+    head = model.classifier
+    if not isinstance(head, nnx.Linear | nn.TensorDense) or head.bias is None:
         raise ValueError(
-            f"the NumPy runtime has no classifier of class {type(model.classifier).__name__}: "
-            "compress the recurrent layers alone"
+            f"the NumPy runtime has no classifier {type(head).__name__}: it takes an nnx.Linear "
+            "or a TensorDense, with a bias"
         )
     rnns = layers_of(model)
     first = next(iter(rnns.values()))
+    held = isinstance(head, nn.TensorDense)
     return {
         "version": runtime.VERSION,
         "in_features": first.cell.in_features,
         "scale": first.reading.scale,
         "offset": first.reading.offset,
         "layers": [_layer(rnn.cell, f"{path}.cell") for path, rnn in rnns.items()],
+        **({"classifier": _matrix(head.format, "classifier.cores.")} if held else {}),
     }
 
 

@@ -62,9 +62,12 @@ class Classifier:
         self._scale = np.float32(program["scale"])
         self._offset = np.float32(program["offset"])
         self._layers = [Layer(layer, numbers) for layer in program["layers"]]
-        self._kernel, self._bias = numbers["classifier.kernel"], numbers["classifier.bias"]
-        if self._kernel.shape != (self._layers[-1].hidden, len(self._bias)):
-            raise ValueError(f"classifier.kernel has shape {self._kernel.shape}")
+        self._bias, held = numbers["classifier.bias"], program.get("classifier")
+        if held is None:
+            kernel = numbers["classifier.kernel"]
+            if kernel.shape != (self._layers[-1].hidden, len(self._bias)):
+                raise ValueError(f"classifier.kernel has shape {kernel.shape}")
+        self._classify = Matrix(held, numbers) if held else kernel.T.dot
         names = self.card.get("class_names") or range(len(self._bias))
         self.class_names = tuple(map(str, names))
 
@@ -87,7 +90,7 @@ class Classifier:
         for n, layer in enumerate(self._layers):
             self._state[n] = layer.step(self._state[n], x)
             x = self._state[n][-1]
-        return x @ self._kernel + self._bias
+        return self._classify(x) + self._bias
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """The logits (classes,) of a whole clip (time, ...)."""

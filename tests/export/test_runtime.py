@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -49,6 +50,14 @@ def test_floats_are_not_scaled(path):
 def test_bfloat16_weights_are_read(path):
     cell = ht.nn.SimpleCell(48, 8, param_dtype="bfloat16", dtype="float32", rngs=nnx.Rngs(0))
     model = classifier([ht.nn.RNN(cell, scale=0.01)])
+    to_numpy(model, path)
+    np.testing.assert_allclose(_logits(path, clips()), model(clips()), rtol=0, atol=1e-5)
+
+
+def test_a_compressed_classifier_is_run(path):
+    model = classifier()
+    model.classifier = ht.nn.TensorDense(ht.LowRank(16, 5, 2), rngs=nnx.Rngs(0))
+    model.classifier.bias[...] = jnp.arange(5, dtype=jnp.float32)
     to_numpy(model, path)
     np.testing.assert_allclose(_logits(path, clips()), model(clips()), rtol=0, atol=1e-5)
 
