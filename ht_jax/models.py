@@ -36,6 +36,11 @@ class VideoClassifier(nnx.Module):
         (2, 5)
     """
 
+    features: Callable[[Array], Array] | None
+    rnn: Any
+    dropout: nnx.Dropout
+    classifier: Any
+
     def __init__(
         self,
         rnn: nnx.Module,

@@ -33,7 +33,7 @@ class DimensionTree:
 
     nested: Nested
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "nested", _as_pairs(self.nested))
         modes = _modes(self.nested)
         if sorted(modes) != list(range(len(modes))):

@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from ht_jax.compression.sites import Site, layer_at, owner
 from ht_jax.formats import Dense
-from ht_jax.schedule import Reading
+from ht_jax.schedule import Reading, Schedule
 
 LARGE = 4096  # outputs: with more of them only their mean square is kept, not all products
 
@@ -42,7 +42,7 @@ class Moments:
     examples: int
 
 
-class Moment(nnx.Variable):
+class Moment(nnx.Variable[Array]):
     """A sum of second moments; its "gradient" is what one batch adds to it."""
 
 
@@ -56,11 +56,24 @@ class Observed(Dense):
     in_shape: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
     offset: int = dataclasses.field(default=0, kw_only=True)
 
-    def merge(self, schedule, cores, precision=None):
+    def merge(
+        self,
+        schedule: Schedule,
+        cores: Mapping[str, Array],
+        precision: jax.lax.PrecisionLike = None,
+    ) -> dict[str, Array]:
         """The matrix, and the moments beside it."""
         return {**cores, **super().merge(schedule, cores, precision)}
 
-    def contract(self, schedule, merged, x, *, reading=None, precision=None):
+    def contract(
+        self,
+        schedule: Schedule,
+        merged: Mapping[str, Array],
+        x: Shaped[Array, "rows in_features"],
+        *,
+        reading: Reading | None = None,
+        precision: jax.lax.PrecisionLike = None,
+    ) -> Shaped[Array, "rows out_size"]:
         """The product, observed."""
         moments = {name: a for name, a in merged.items() if name.startswith("moment_")}
         matrix = {name: a for name, a in merged.items() if name not in moments}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from ht_jax.compression.moments import as_read
 from ht_jax.compression.sites import Site, layer_at
 from ht_jax.compression.whiten import Whitener
 from ht_jax.formats import Dense, Weight, apply
+from ht_jax.schedule import Reading, Schedule
 
 NUMBERS = 2**26  # of a matrix' recorded inputs, at most: 256 MB
 HELD_OUT = 5  # one row in so many decides which iterate is kept
@@ -32,8 +33,8 @@ class Log:
 
     def __init__(self, share: int):
         self.rows: list[np.ndarray] = []
-        self.share = share
-        self.left = share
+        self.share: int = share
+        self.left: int = share
 
     def add(self, x: np.ndarray) -> None:
         """Takes up rows while the share of the batch lasts."""
@@ -50,7 +51,15 @@ class Recorded(Dense):
 
     log: Log = dataclasses.field(default=None, kw_only=True)  # pyright: ignore
 
-    def contract(self, schedule, merged, x, *, reading=None, precision=None):
+    def contract(
+        self,
+        schedule: Schedule,
+        merged: Mapping[str, Array],
+        x: Shaped[Array, "rows in_features"],
+        *,
+        reading: Reading | None = None,
+        precision: jax.lax.PrecisionLike = None,
+    ) -> Shaped[Array, "rows out_size"]:
         """The product, its input written down."""
         y = super().contract(schedule, merged, x, reading=reading, precision=precision)
         jax.debug.callback(self.log.add, as_read(x, reading, y.dtype))

@@ -29,7 +29,7 @@ class Stored(NamedTuple):
 
 
 def read_layers(
-    path: str | os.PathLike, names: Sequence[str] | None
+    path: str | os.PathLike[str], names: Sequence[str] | None
 ) -> dict[str, tuple[Stored, ...]]:
     """The cells of each recurrent layer: one, or that which runs forward and its partner.
 

@@ -49,7 +49,7 @@ def from_keras(layers: Any, names: Sequence[str] | None = None) -> Any:
     return stacked([_built_layer(layer) for layer in layers])
 
 
-def _from_file(path: str | os.PathLike, names: Sequence[str] | None) -> Any:
+def _from_file(path: str | os.PathLike[str], names: Sequence[str] | None) -> Any:
     layers = []
     for name, cells in read_layers(path, names).items():
         try:

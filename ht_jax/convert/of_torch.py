@@ -15,7 +15,7 @@ from ht_jax.convert.cells import KIND_OF_GATES, CellWeights, layer_of, stacked
 from ht_jax.export.files import fill, read
 
 
-def from_torch(state: Mapping[str, Any] | str | os.PathLike, prefix: str = "") -> Any:
+def from_torch(state: Mapping[str, Any] | str | os.PathLike[str], prefix: str = "") -> Any:
     """A `torch.nn.LSTM`, `GRU`, `RNN` (tanh) or `Linear` from its state dict.
 
     Args:

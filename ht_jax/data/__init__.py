@@ -30,7 +30,7 @@ _MODULES = {
 _MOVING = "moving_"  # and the name of any image set of TFDS
 
 
-def load(name: str, data_dir: str | os.PathLike | None = None, **options: Any) -> ClipData:
+def load(name: str, data_dir: str | os.PathLike[str] | None = None, **options: Any) -> ClipData:
     """Loads a data set by name, preparing it on first use.
 
     Args:
@@ -59,7 +59,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None, **options: Any) -
 
 
 def describe(
-    name: str, data_dir: str | os.PathLike | None = None, **options: Any
+    name: str, data_dir: str | os.PathLike[str] | None = None, **options: Any
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Class names and clip shape of a data set, without preparing it.
 

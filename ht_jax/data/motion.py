@@ -68,7 +68,7 @@ class Scene:
     travels: tuple[float, float] = (10.0, 40.0)
     noise: int = 24
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, (low, high) in (("sizes", self.sizes), ("travels", self.travels)):
             if not 0 < low <= high:
                 raise ValueError(f"{name} {(low, high)} must be positive, the smaller one first")

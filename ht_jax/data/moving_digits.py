@@ -66,7 +66,7 @@ class MovingDigits(tfds.core.GeneratorBasedBuilder):
 
 def load(
     name: str,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     *,
     label: str = "direction",
     num_frames: int = 6,
@@ -96,7 +96,7 @@ def load(
 
 def describe(
     name: str,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     *,
     label: str = "direction",
     num_frames: int = 6,

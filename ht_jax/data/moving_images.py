@@ -41,12 +41,12 @@ class Images(NamedTuple):
 
 def load(
     name: str,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     *,
     label: str = "both",
     num_frames: int = 6,
     scene: Scene | None = None,
-    source: str | os.PathLike | None = None,
+    source: str | os.PathLike[str] | None = None,
 ) -> ClipData:
     """A set of moving images, prepared on first use.
 
@@ -75,12 +75,12 @@ def load(
 
 def describe(
     name: str,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     *,
     label: str = "both",
     num_frames: int = 6,
     scene: Scene | None = None,
-    source: str | os.PathLike | None = None,
+    source: str | os.PathLike[str] | None = None,
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Class names and clip shape of what `load` returns.
 

@@ -19,7 +19,7 @@ DESCRIPTION = "*.json", "*.txt"  # files of a data set; its records carry hashes
 
 
 def prepared(
-    name: str, builder_class: Callable[..., Any], data_dir: str | os.PathLike | None = None
+    name: str, builder_class: Callable[..., Any], data_dir: str | os.PathLike[str] | None = None
 ) -> Any:
     """A builder of the class whose data set is on disk, preparing it if it is not.
 
@@ -76,7 +76,7 @@ def check(folder: Path) -> None:
         ) from error
 
 
-def home(data_dir: str | os.PathLike | None) -> Path:
+def home(data_dir: str | os.PathLike[str] | None) -> Path:
     """The folder of TFDS data sets: the one given, or TFDS's own."""
     tfds: Any = require("tensorflow_datasets")
     return Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()

@@ -51,7 +51,7 @@ class Source:
     held: int
 
 
-def load(name: str, data_dir: str | os.PathLike | None = None) -> ClipData:
+def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ClipData:
     """A set of sequences, normalised by the mean and deviation of its training split.
 
     Args:
@@ -86,7 +86,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> ClipData:
 
 
 def describe(
-    name: str, data_dir: str | os.PathLike | None = None
+    name: str, data_dir: str | os.PathLike[str] | None = None
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Class names and (frames, features) of what `load` returns.
 
@@ -125,7 +125,7 @@ def _every(pairs: list[tuple[np.ndarray, int]], part: int) -> list[bool]:
     return marks
 
 
-def _read(name: str, data_dir: str | os.PathLike | None) -> Sequences:
+def _read(name: str, data_dir: str | os.PathLike[str] | None) -> Sequences:
     source = SOURCES[name]
     folder = _package_folder(source) if data_dir is None else Path(data_dir)
     paths = [folder / file for file in source.files] if folder else []

@@ -26,7 +26,7 @@ Arrays = dict[str, np.ndarray]
 
 def save(
     model: nnx.Module,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     storage: Storage = None,
     card: Mapping[str, Any] | None = None,
@@ -68,7 +68,7 @@ def save(
     write_atomic(Path(path), serialize(arrays, texts))
 
 
-def load(path: str | os.PathLike, *, into: nnx.Module | None = None) -> Any:
+def load(path: str | os.PathLike[str], *, into: nnx.Module | None = None) -> Any:
     """The model of a file that `save` wrote, in evaluation mode.
 
     Args:
@@ -99,7 +99,7 @@ def load(path: str | os.PathLike, *, into: nnx.Module | None = None) -> Any:
     return model
 
 
-def read_card(path: str | os.PathLike) -> dict[str, Any]:
+def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What was given to `save` as `card`.
 
     Args:
@@ -121,7 +121,7 @@ def read_card(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{path}: {error}") from error
 
 
-def read(path: str | os.PathLike) -> tuple[Arrays, dict[str, str]]:
+def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, str]]:
     """Arrays and texts of any safetensors file.
 
     Args:

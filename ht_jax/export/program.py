@@ -27,7 +27,7 @@ _CELLS = {nn.LSTMCell: "lstm", nn.GRUCell: "gru", nn.SimpleCell: "simple"}
 
 def numpy(
     model: VideoClassifier,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     storage: Storage = None,
     card: Mapping[str, Any] | None = None,
@@ -60,7 +60,7 @@ def numpy(
     save(model, path, storage=storage, card=card, metadata={"program": text})
 
 
-def copy_runtime(folder: str | os.PathLike) -> Path:
+def copy_runtime(folder: str | os.PathLike[str]) -> Path:
     """Copies the NumPy runtime into a folder.
 
     Args:

@@ -38,6 +38,10 @@ class Classifier:
         OSError: there is no such file.
     """
 
+    card: dict[str, Any]
+    in_features: int
+    class_names: tuple[str, ...]
+
     def __init__(self, path: Any):
         try:
             arrays, texts = read_safetensors(path)
@@ -103,6 +107,14 @@ class Classifier:
 
 class Layer:
     """One recurrent layer; its state is a tuple of vectors, the hidden state last."""
+
+    cell: str
+    hidden: int
+    input: Matrix
+    recurrent: Matrix
+    bias: np.ndarray
+    candidate_bias: np.ndarray
+    norms: dict[str, np.ndarray]
 
     def __init__(self, layer: dict[str, Any], arrays: Arrays):
         self.cell, self.hidden = layer["cell"], int(layer["hidden"])

@@ -24,7 +24,7 @@ def onnx(
     dtype: Any = None,
     seq_lengths: bool = False,
     step: bool = False,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Any:
     """A model as ONNX.
 

@@ -24,7 +24,7 @@ def stablehlo(
     seq_lengths: bool = False,
     step: bool = False,
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> export.Exported:
     """A model as StableHLO.
 
@@ -64,7 +64,7 @@ def stablehlo(
     return exported
 
 
-def load_stablehlo(path: str | os.PathLike) -> export.Exported:
+def load_stablehlo(path: str | os.PathLike[str]) -> export.Exported:
     """What `stablehlo` wrote to a file.
 
     Args:

@@ -249,7 +249,7 @@ class ModeFormat(Format):
     out_features: int = dataclasses.field(default=None, kw_only=True)  # pyright: ignore
     gates: int = dataclasses.field(default=1, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for side in ("in", "out"):
             modes = sizes(f"{side}_modes", getattr(self, f"{side}_modes"))
             object.__setattr__(self, f"{side}_modes", modes)
@@ -294,7 +294,7 @@ class Restricted(Format):
     start: int
     stop: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop <= self.base.in_features:
             raise ValueError(
                 f"rows [{self.start}, {self.stop}) do not lie within the "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+from jaxtyping import Array, Float
 
 from ht_jax.formats.base import Fit, ModeFormat, as_int, check_paired
 from ht_jax.formats.fitting import as_tensor, check_kernel, fit, refuse_tol, tell_rank
@@ -42,7 +43,7 @@ class BT(ModeFormat):
     rank: int
     terms: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_paired(self.in_modes, self.out_modes)
         as_int(self, "rank")
@@ -65,7 +66,14 @@ class BT(ModeFormat):
         size |= {f"o{k}": n for k, n in enumerate(self.out_modes)}
         return TensorNetwork.of(cores, size, [f"i{k}" for k in count], [f"o{k}" for k in count])
 
-    def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
         """Alternating least squares from random starts: see `Format.from_dense`. Rank and terms
         are given, not found: `tol` is refused."""
         refuse_tol(self, tol)

@@ -47,7 +47,7 @@ class CP(ModeFormat):
 
     rank: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         as_int(self, "rank")
         self._check_rank()
@@ -61,7 +61,14 @@ class CP(ModeFormat):
         """The factors, inputs then outputs."""
         return cp_network(self.in_modes, self.out_modes, self.rank)
 
-    def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
         """Alternating least squares, started from singular vectors and at random: see
         `Format.from_dense`. The rank is given, not found: `tol` is refused."""
         refuse_tol(self, tol)

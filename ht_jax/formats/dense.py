@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Self
 
+import jax
+from jaxtyping import Array, Float
+
 from ht_jax.formats.base import Fit, Format, as_int, at_least_one, check_gates
 from ht_jax.formats.fitting import check_kernel
 from ht_jax.formats.weight import Weight
@@ -55,7 +58,7 @@ class Dense(Unsplit):
     out_features: int
     gates: int = dataclasses.field(default=1, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_sizes()
 
     def network(self) -> TensorNetwork:
@@ -63,7 +66,14 @@ class Dense(Unsplit):
         sizes = {"i": self.in_features, "o": self.out_features}
         return TensorNetwork.of({"kernel": ("i", "o")}, sizes, ("i",), ("o",))
 
-    def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
         """The kernel, unchanged."""
         del tol, rank, key
         return Weight({"kernel": check_kernel(kernel, self)}, self), Fit(0.0)

@@ -92,7 +92,9 @@ def refuse_tol(fmt: Format, tol: float | None) -> None:
         )
 
 
-def padded_kernel(kernel, fmt: Format):
+def padded_kernel(
+    kernel: Inexact[Array, "in_features out_features"], fmt: Format
+) -> Inexact[Array, "in_size out_size"]:
     """The kernel with zero rows and columns, as large as the network's modes."""
     net = fmt.network()
     behind = net.in_size - fmt.in_offset - fmt.in_features
@@ -102,14 +104,18 @@ def padded_kernel(kernel, fmt: Format):
     return blocks.reshape(net.in_size, net.out_size)
 
 
-def mode_pairs(kernel, fmt: ModeFormat):
+def mode_pairs(
+    kernel: Inexact[Array, "in_features out_features"], fmt: ModeFormat
+) -> Inexact[Array, "*modes"]:
     """The kernel as a tensor (m_1, n_1, m_2, n_2, ...) of its paired modes."""
     d = len(fmt.in_modes)
     order = [axis for k in range(d) for axis in (k, d + k)]
     return padded_kernel(kernel, fmt).reshape(*fmt.in_modes, *fmt.out_modes).transpose(order)
 
 
-def as_tensor(kernel, fmt: Format):
+def as_tensor(
+    kernel: Inexact[Array, "in_features out_features"], fmt: Format
+) -> Inexact[Array, "*modes"]:
     """The kernel, padded with zeros, with one axis for each open index of the network.
 
     The zeros count: a fit to a padded kernel is a fit to them as well.
@@ -119,7 +125,11 @@ def as_tensor(kernel, fmt: Format):
 
 
 def fit(
-    weight: Weight, kernel, restarts: int = 0, *, tol: float | None = None
+    weight: Weight,
+    kernel: Inexact[Array, "in_features out_features"],
+    restarts: int = 0,
+    *,
+    tol: float | None = None,
 ) -> tuple[Weight, Fit]:
     """The weight with its measured relative error, rows compared a block at a time.
 

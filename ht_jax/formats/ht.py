@@ -11,7 +11,9 @@ import functools
 from collections.abc import Mapping
 from typing import Self
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ht_jax.formats.base import Fit, ModeFormat, at_least_one, check_paired
 from ht_jax.formats.fitting import check_kernel, fit, mode_pairs, tell_rank
@@ -51,7 +53,7 @@ class HT(ModeFormat):
     rank: int | tuple[int, ...] = 1
     tree: DimensionTree | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_paired(self.in_modes, self.out_modes)
         if self.tree is not None and not isinstance(self.tree, DimensionTree):
@@ -118,7 +120,14 @@ class HT(ModeFormat):
         count = range(len(self.in_modes))
         return TensorNetwork.of(cores, size, [f"i{k}" for k in count], [f"o{k}" for k in count])
 
-    def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
         """Hierarchical SVD: see `Format.from_dense`. With neither `tol` nor `rank` the
         format's own ranks bound it."""
         del key

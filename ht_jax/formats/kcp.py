@@ -63,7 +63,7 @@ class KCP(ModeFormat):
     splits: tuple[Split, ...] | None = None
     gate_split: Split | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         as_int(self, "rank")
         as_int(self, "terms")
@@ -129,7 +129,14 @@ class KCP(ModeFormat):
                 opened[letter].append(index)
         return TensorNetwork.of(cores, size, opened["i"], opened["o"])
 
-    def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
         """Alternating least squares, started from the Kronecker rearrangement and at random: see
         `Format.from_dense`. Rank and terms are given, not found: `tol` is refused."""
         refuse_tol(self, tol)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ht_jax.formats.base import Fit, as_int, at_least_one
 from ht_jax.formats.dense import Unsplit
@@ -44,7 +46,7 @@ class LowRank(Unsplit):
     rank: int
     gates: int = dataclasses.field(default=1, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_sizes()
         as_int(self, "rank")
         self._check_rank()
@@ -58,7 +60,14 @@ class LowRank(Unsplit):
         size = {"i": self.in_features, "r": self.rank, "o": self.out_features}
         return TensorNetwork.of({"u": ("i", "r"), "v": ("r", "o")}, size, ("i",), ("o",))
 
-    def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
         """Truncated SVD, the best there is: see `Format.from_dense`. `u` has orthonormal
         columns; with neither `tol` nor `rank` the format's own rank bounds it."""
         del key

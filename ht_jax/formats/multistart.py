@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,7 @@ def alternate(
     return tensors.scaled(net, cores, norm)
 
 
-def draw(net: TensorNetwork, key: jax.Array, dtype) -> Cores:
+def draw(net: TensorNetwork, key: jax.Array, dtype: Any) -> Cores:
     """Gaussian cores."""
     keys = jax.random.split(key, len(net.cores))
     return {

@@ -52,7 +52,7 @@ class TR(ModeFormat):
     rank: int | tuple[int, ...]
     closing_rank: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self._check_ranks()
 
@@ -110,7 +110,14 @@ class TR(ModeFormat):
         }
         return TensorNetwork.of(cores, size, inputs, outputs)
 
-    def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
         """Alternating least squares, started from TR-SVD and at random: see
         `Format.from_dense`. The ranks are given, not found: `tol` is refused."""
         refuse_tol(self, tol)

@@ -11,7 +11,9 @@ import functools
 import itertools
 import math
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ht_jax.formats.base import Fit, ModeFormat, at_least_one, check_paired
 from ht_jax.formats.fitting import check_kernel, fit, mode_pairs, tell_rank
@@ -44,7 +46,7 @@ class TT(ModeFormat):
 
     rank: int | tuple[int, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_paired(self.in_modes, self.out_modes)
         self._check_ranks()
@@ -76,7 +78,14 @@ class TT(ModeFormat):
         """Index name of the edge before core k; the two ends have none."""
         return () if k in (0, len(self.in_modes)) else (f"r{k}",)
 
-    def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
         """TT-SVD (Oseledets 2011, algorithm 1): see `Format.from_dense`. With neither `tol` nor
         `rank` the format's own ranks bound it."""
         del key

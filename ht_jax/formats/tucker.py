@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -46,7 +47,7 @@ class Tucker(ModeFormat):
 
     rank: int | tuple[int, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         self._check_ranks()
 
@@ -74,7 +75,14 @@ class Tucker(ModeFormat):
         size |= dict(zip(inputs + outputs, self.in_modes + self.out_modes))
         return TensorNetwork.of(cores, size, inputs, outputs)
 
-    def from_dense(self, kernel, *, tol=None, rank=None, key=None) -> tuple[Weight, Fit]:
+    def from_dense(
+        self,
+        kernel: Float[Array, "in_features out_features"],
+        *,
+        tol: float | None = None,
+        rank: int | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[Weight, Fit]:
         """Sequentially truncated HOSVD, then orthogonal iteration at the ranks found (HOOI): see
         `Format.from_dense`. With neither `tol` nor `rank` the format's own ranks bound it."""
         del key

@@ -57,10 +57,17 @@ class RecurrentCell(nnx.RNNCellBase):
 
     gates: ClassVar[int]
     num_states: ClassVar[int] = 1
+    in_features: int
+    hidden_features: int
     input: TensorDense | None
     recurrent: TensorDense | None
     joint: TensorDense | None
     frozen: Any  # what `ht_jax.nn.freeze` made of the cores
+    dropout: nnx.Dropout
+    norms: Any  # the layer norms of the two projections, by "input" and "recurrent"; or None
+    dtype: Any
+    param_dtype: Any
+    precision: jax.lax.PrecisionLike
 
     def __init__(
         self,
@@ -117,7 +124,7 @@ class RecurrentCell(nnx.RNNCellBase):
         return layer
 
     @property
-    def bias(self) -> nnx.Param:
+    def bias(self) -> nnx.Param[Array]:
         """The bias of all gates (gates * H,)."""
         bias = self.biased.bias
         assert bias is not None
@@ -301,6 +308,7 @@ class GRUCell(RecurrentCell):
     """
 
     gates = 3
+    candidate_bias: nnx.Param[Array]
 
     def __init__(self, in_features: int, hidden_features: int, **options: Any):
         super().__init__(in_features, hidden_features, **options)

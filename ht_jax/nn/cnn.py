@@ -35,6 +35,11 @@ class SmallCNN(nnx.Module):
         (2, 6, 2560)
     """
 
+    layers: nnx.List[nnx.Conv]
+    scale: float
+    dtype: Any
+    out_features: int
+
     def __init__(
         self,
         frame_shape: tuple[int, ...],

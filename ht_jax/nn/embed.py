@@ -50,6 +50,13 @@ class TensorEmbed(nnx.Module):
         ((2, 2, 64), 3200)
     """
 
+    format: Format
+    cores: dict[str, nnx.Param[Array]]
+    num_embeddings: int
+    features: int
+    dtype: Any
+    param_dtype: Any
+
     def __init__(
         self,
         num_embeddings: int,

@@ -34,7 +34,12 @@ class TensorDense(nnx.Module):
         (5, 16)
     """
 
-    bias: nnx.Param | None
+    format: Format
+    cores: dict[str, nnx.Param[Array]]
+    bias: nnx.Param[Array] | None
+    dtype: Any
+    param_dtype: Any
+    precision: jax.lax.PrecisionLike
 
     def __init__(
         self,

@@ -43,6 +43,14 @@ class RNN(nnx.Module):
         (2, 7, 16)
     """
 
+    cell: RecurrentCell
+    time_major: bool
+    return_carry: bool
+    reverse: bool
+    keep_order: bool
+    unroll: int
+    reading: Reading
+
     def __init__(
         self,
         cell: RecurrentCell,
@@ -184,6 +192,9 @@ class Stacked(nnx.Module):
         >>> Stacked(layers)(jnp.ones((2, 5, 4))).shape
         (2, 5, 8)
     """
+
+    layers: nnx.List[Any]
+    dropout: nnx.Dropout | None
 
     def __init__(self, layers: Any, *, dropout: float = 0.0, rngs: nnx.Rngs | None = None):
         if not layers:

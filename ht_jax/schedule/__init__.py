@@ -2,13 +2,14 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Generator
+from typing import Any
 
 from ht_jax.schedule.cost import Device, StepCost, device, price, step_costs, tiled
 from ht_jax.schedule.lower import merge, run, run_merged
 from ht_jax.schedule.probe import probed
 from ht_jax.schedule.reading import Arithmetic, Reading
-from ht_jax.schedule.schedule import Mode, Problem, Schedule, Step
+from ht_jax.schedule.schedule import Mode, Planned, Problem, Schedule, Step
 from ht_jax.schedule.search import candidates
 from ht_jax.schedule.store import cache_folder
 from ht_jax.schedule.tune import remember, remembered, tuned
@@ -62,7 +63,7 @@ _records: list[list[Problem]] = []
 
 
 @contextlib.contextmanager
-def asked() -> Iterator[list[Problem]]:
+def asked() -> Generator[list[Problem]]:
     """Records the problems that are asked of `best` meanwhile: what a traced function contracts.
 
     Example:
@@ -113,11 +114,11 @@ def ranked(problem: Problem, dev: Device | None = None) -> list[Schedule]:
 
 
 def plan(
-    fmt,
+    fmt: Planned,
     batch: int,
     mode: Mode = "train",
     *,
-    dtype="float32",
+    dtype: Any = "float32",
     reading: Arithmetic | None = None,
     tune: bool = False,
 ) -> Schedule:

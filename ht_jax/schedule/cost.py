@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class Device:
     byte_speed: float
 
 
+Count = Any  # an int, or a NumPy array of them: the search prices many steps at once
+
 # Orders of magnitude of one recent device of each kind: only their ratios decide.
 DEVICES = {
     "cpu": Device(230e9, 60e9, 46, 44, 4e-6, 2 * 2**20, 32 * 2**20, 2.0),
@@ -55,7 +57,8 @@ DEVICES = {
 
 
 CACHE_SPEED = 4.0  # how much faster what lies in the cache is read
-PARTS = {None: 0, "float": 0, "split": 2, "bfloat16": 1}  # of the cores in the first product
+# How many bfloat16 numbers stand for one of the cores in the first product, by arithmetic.
+PARTS: dict[str | None, int] = {None: 0, "float": 0, "split": 2, "bfloat16": 1}
 
 
 def device(kind: str) -> Device:
@@ -68,7 +71,9 @@ def device(kind: str) -> Device:
     return DEVICES.get(kind, DEVICES["gpu"])
 
 
-def product_seconds(dev: Device, groups, rows, inner, cols, itemsize: float):
+def product_seconds(
+    dev: Device, groups: Count, rows: Count, inner: Count, cols: Count, itemsize: float
+) -> Any:
     """Seconds of `groups` products (rows, inner) @ (inner, cols); scalars or NumPy arrays."""
     few = np.minimum(1.0, (cols + 6) / (dev.cols_full + 6)) * inner / (inner + dev.inner_half)
     touched = groups * (rows * inner + inner * cols + rows * cols)
@@ -76,12 +81,12 @@ def product_seconds(dev: Device, groups, rows, inner, cols, itemsize: float):
     return np.maximum(busy, moving_seconds(dev, touched, itemsize)) + dev.overhead
 
 
-def layout_seconds(dev: Device, size, itemsize: float):
+def layout_seconds(dev: Device, size: Count, itemsize: float) -> Any:
     """Seconds to lay an array of `size` numbers out anew."""
     return moving_seconds(dev, 2.0 * size, itemsize)
 
 
-def moving_seconds(dev: Device, size, itemsize: float):
+def moving_seconds(dev: Device, size: Count, itemsize: float) -> Any:
     """Seconds to read or write `size` numbers, from the cache if they fit."""
     cached = np.minimum(size * itemsize, dev.cache_bytes)
     return (size * itemsize - (1 - 1 / CACHE_SPEED) * cached) / dev.bandwidth
@@ -199,7 +204,16 @@ class _Counts:
         return self.groups, self.rows, self.inner, cols, itemsize
 
 
-def backward_seconds(dev, groups, rows, inner, cols, itemsize, left, laid_out):
+def backward_seconds(
+    dev: Device,
+    groups: Count,
+    rows: Count,
+    inner: Count,
+    cols: Count,
+    itemsize: float,
+    left: bool,
+    laid_out: Count,
+) -> Any:
     """Seconds of the gradients of one product; `left`: whether the left operand has one."""
     # That of the right operand sums over the rows: (cols, rows) @ (rows, inner).
     total = product_seconds(dev, groups, cols, rows, inner, itemsize)

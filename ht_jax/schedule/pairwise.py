@@ -6,12 +6,14 @@ Up to ten operands the search is exact, above it is random-greedy from fixed see
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ht_jax.network import Indices
 from ht_jax.schedule.schedule import BATCH, INPUT, Problem, Product, Step
 
 EXACT_OPERANDS = 10
+Pairs = Sequence[Sequence[int]]  # numbers of operands, then of results, as cotengra gives them
 
 
 def pairwise(problem: Problem) -> Iterator[tuple[str, list[Step]]]:
@@ -24,7 +26,9 @@ def pairwise(problem: Problem) -> Iterator[tuple[str, list[Step]]]:
         yield found_by, steps_of_path(operands, path, output)
 
 
-def _paths(inputs: tuple[Indices, ...], output: Indices, size: dict[str, int]):
+def _paths(
+    inputs: tuple[Indices, ...], output: Indices, size: dict[str, int]
+) -> Iterator[tuple[str, Any]]:
     """Orders in static single assignment form, under several objectives."""
     from cotengra.pathfinders import path_basic  # 0.1 s: imported where a plan is made
 
@@ -49,7 +53,7 @@ def _has_hyperindex(inputs: tuple[Indices, ...], output: Indices) -> bool:
     return any(count > 2 for count in counts.values())
 
 
-def steps_of_path(operands: dict[str, Indices], path, output: Indices) -> list[Step]:
+def steps_of_path(operands: dict[str, Indices], path: Pairs, output: Indices) -> list[Step]:
     """Steps of a path in static single assignment form: numbers count operands, then results."""
     names, indices = list(operands), dict(operands)
     alive = set(names)
@@ -76,7 +80,7 @@ def step_of(left: str, right: str, out: str, indices: dict[str, Indices], kept: 
     return Step(left, right, out, product.indices)
 
 
-def group_path(inputs: tuple[Indices, ...], output: Indices, size: dict[str, int]):
+def group_path(inputs: tuple[Indices, ...], output: Indices, size: dict[str, int]) -> Pairs:
     """A path that multiplies the cores of a group, in static single assignment form."""
     from cotengra.pathfinders import path_basic
 

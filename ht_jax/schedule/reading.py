@@ -47,7 +47,7 @@ class Reading:
     offset: float = 0.0
     arithmetic: Arithmetic = "float"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.arithmetic not in ARITHMETICS:
             raise ValueError(f"arithmetic {self.arithmetic!r} is not one of {ARITHMETICS}")
         if not self.scale:

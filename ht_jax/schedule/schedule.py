@@ -11,7 +11,7 @@ import functools
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ht_jax.network import Indices, TensorNetwork
 from ht_jax.schedule.reading import Arithmetic
@@ -54,6 +54,21 @@ class Problem:
         return Schedule(
             self.network, self.batch, self.dtype, self.mode, tuple(steps), found_by, reading
         )
+
+
+class Planned(Protocol):
+    """What can be planned: a format, which tells the problem that it poses."""
+
+    def problem(
+        self,
+        batch: int,
+        *,
+        dtype: Any = ...,
+        mode: Mode = ...,
+        reading: Arithmetic | None = ...,
+    ) -> Problem:
+        """The problem of `batch` rows."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,17 @@ Function = Callable[[np.ndarray], np.ndarray]
 class Search:
     """Pivots I_t (r_t, modes of t) and outer indices J_t (c_t, all modes; those of t unused)."""
 
+    function: Function
+    shape: tuple[int, ...]
+    tree: DimensionTree
+    tol: float
+    max_rank: int
+    rng: np.random.Generator
+    evaluations: int
+    inside: dict[str, np.ndarray]
+    outside: dict[str, np.ndarray]
+    rank: dict[str, int]
+
     def __init__(
         self,
         function: Function,
@@ -34,8 +45,7 @@ class Search:
         self.function, self.shape, self.tree = function, shape, tree
         self.tol, self.max_rank = tol, max_rank
         self.rng, self.evaluations = np.random.default_rng(seed), 0
-        self.inside: dict[str, np.ndarray] = {}
-        self.outside: dict[str, np.ndarray] = {}
+        self.inside, self.outside = {}, {}
         self.rank = dict.fromkeys(tree.nodes, 2)
 
     def values(self, indices: np.ndarray) -> np.ndarray:

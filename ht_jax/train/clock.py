@@ -25,7 +25,7 @@ class Clock:
     _running: int = dataclasses.field(default=0, repr=False)
     _compiled: bool = dataclasses.field(default=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.start()
 
     def start(self) -> None:

@@ -25,7 +25,8 @@ class NotFinite(UserError):
 
     def __init__(self, message: str, step: int, count: int):
         super().__init__(message)
-        self.step, self.count = step, count
+        self.step: int = step
+        self.count: int = count
 
 
 class Stopped(Exception):

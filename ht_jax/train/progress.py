@@ -20,7 +20,8 @@ class Progress:
     """
 
     def __init__(self, steps: int, start: int = 0):
-        self.steps, self.start = steps, start
+        self.steps: int = steps
+        self.start: int = start
 
     def __enter__(self) -> "Progress":
         return self

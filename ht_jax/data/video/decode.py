@@ -18,7 +18,7 @@ class BadClip(ValueError):
 
 
 def read_clip(
-    path: str | os.PathLike, num_frames: int, height: int, width: int
+    path: str | os.PathLike[str], num_frames: int, height: int, width: int
 ) -> UInt8[np.ndarray, "frames height width 3"]:
     """Decodes a clip.
 
@@ -65,14 +65,16 @@ def _middles(count: int, num_frames: int) -> set[int]:
     return set(evenly(count, num_frames)) if count >= num_frames else set()
 
 
-def _count_packets(av: ModuleType, path: str | os.PathLike) -> int:
+def _count_packets(av: ModuleType, path: str | os.PathLike[str]) -> int:
     # Containers lie about their number of frames: .mpg reports 0.
     with av.open(os.fspath(path)) as container:
         stream = _video(container)
         return sum(packet.size > 0 for packet in container.demux(stream))
 
 
-def _decode(av: ModuleType, path: str | os.PathLike, wanted: set[int]) -> tuple[list[Any], int]:
+def _decode(
+    av: ModuleType, path: str | os.PathLike[str], wanted: set[int]
+) -> tuple[list[Any], int]:
     """The wanted frames, and how many there were."""
     decoded, chosen = 0, []
     with av.open(os.fspath(path)) as container:

@@ -22,7 +22,7 @@ from ht_jax.data.video.protocols import Clip, divide
 
 def load(
     name: str,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     *,
     num_frames: int = 6,
     protocol: str | None = None,
@@ -71,7 +71,7 @@ def load(
 
 def describe(
     name: str,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     *,
     num_frames: int = 6,
     protocol: str | None = None,
@@ -110,7 +110,7 @@ def default_protocol(name: str) -> str:
     return "official" if LAYOUTS[name].official else "group_5fold"
 
 
-def dataset_folder(data_dir: str | os.PathLike | None, name: str) -> Path:
+def dataset_folder(data_dir: str | os.PathLike[str] | None, name: str) -> Path:
     """The folder of a set, below which lie its configurations."""
     return Path(data_dir or constants.DATA_DIR).expanduser() / name
 
