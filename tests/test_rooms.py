@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "ht_jax"
+import ht_jax
+
+PACKAGE = Path(ht_jax.__file__).parent
 # From the top: a file imports only rooms that stand before its own, or its own.
 TOP = (
     "files",

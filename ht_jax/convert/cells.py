@@ -16,7 +16,11 @@ from jaxtyping import Float
 from ht_jax import nn
 from ht_jax.export.files import fill
 
-CELLS = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "simple": nn.SimpleCell}
+CELLS: dict[str, type[nn.RecurrentCell]] = {
+    "lstm": nn.LSTMCell,
+    "gru": nn.GRUCell,
+    "simple": nn.SimpleCell,
+}
 KIND_OF_GATES = {4: "lstm", 3: "gru", 1: "simple"}
 
 

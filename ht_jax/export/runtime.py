@@ -38,10 +38,6 @@ class Classifier:
         OSError: there is no such file.
     """
 
-    card: dict[str, Any]
-    in_features: int
-    class_names: tuple[str, ...]
-
     def __init__(self, path: Any):
         try:
             arrays, texts = read_safetensors(path)
@@ -61,19 +57,19 @@ class Classifier:
                 "copy the runtime of a newer ht_jax"
             )
         numbers = _floats(arrays, about["scales"])
-        self.card = json.loads(texts.get("card", "{}"))
-        self.in_features = int(program["in_features"])
+        self.card: dict[str, Any] = json.loads(texts.get("card", "{}"))
+        self.in_features: int = int(program["in_features"])
         self._scale = np.float32(program["scale"])
         self._offset = np.float32(program["offset"])
-        self._layers = [Layer(layer, numbers) for layer in program["layers"]]
+        self._layers = [_Layer(layer, numbers) for layer in program["layers"]]
         self._bias, held = numbers["classifier.bias"], program.get("classifier")
         if held is None:
             kernel = numbers["classifier.kernel"]
             if kernel.shape != (self._layers[-1].hidden, len(self._bias)):
                 raise ValueError(f"classifier.kernel has shape {kernel.shape}")
-        self._classify = Matrix(held, numbers) if held else kernel.T.dot
+        self._classify = _Matrix(held, numbers) if held else kernel.T.dot
         names = self.card.get("class_names") or range(len(self._bias))
-        self.class_names = tuple(map(str, names))
+        self.class_names: tuple[str, ...] = tuple(map(str, names))
 
     def reset(self) -> None:
         """Forgets the frames seen so far."""
@@ -105,23 +101,15 @@ class Classifier:
         return logits[-1]
 
 
-class Layer:
+class _Layer:
     """One recurrent layer; its state is a tuple of vectors, the hidden state last."""
-
-    cell: str
-    hidden: int
-    input: Matrix
-    recurrent: Matrix
-    bias: np.ndarray
-    candidate_bias: np.ndarray
-    norms: dict[str, np.ndarray]
 
     def __init__(self, layer: dict[str, Any], arrays: Arrays):
         self.cell, self.hidden = layer["cell"], int(layer["hidden"])
         if self.cell not in _GATES:
             raise ValueError(f"{self.cell!r} is not a cell: known are {', '.join(_GATES)}")
-        self.input = Matrix(layer["input"], arrays)
-        self.recurrent = Matrix(layer["recurrent"], arrays)
+        self.input = _Matrix(layer["input"], arrays)
+        self.recurrent = _Matrix(layer["recurrent"], arrays)
         self.bias = arrays[layer["bias"]]
         if self.bias.shape != (_GATES[self.cell] * self.hidden,):
             raise ValueError(f"{layer['bias']} has shape {self.bias.shape}")
@@ -156,7 +144,7 @@ class Layer:
         return y / np.sqrt((y * y).mean() + np.float32(1e-6)) * self.norms[part]
 
 
-class Matrix:
+class _Matrix:
     """A matrix held as the cores of a tensor network; called with a vector, it multiplies it.
 
     The contractions that do not involve the vector are done once, here.
