@@ -16,6 +16,9 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         path: The file; its folder exists.
         content: Text or bytes.
 
+    Raises:
+        FileNotFoundError: If there is no such folder.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -23,6 +26,8 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         ...     [path.name for path in Path(folder).iterdir()]
         ['note.txt']
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: its folder does not exist; make it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(temporary, path)

@@ -18,6 +18,7 @@ from flax.nnx.nn import dtypes
 
 from ht_jax import nn
 from ht_jax.formats import Format
+from ht_jax.formats.base import check_format
 from ht_jax.summary import align, children, walk
 
 Choice = Format | Mapping[str, Format] | Callable[[int, int], Format] | None
@@ -248,7 +249,8 @@ def _sizes(layer: Any) -> dict[str, tuple[int, int]]:
 
 
 def _fitted(path: str, choice: Any, in_features: int, out_features: int) -> Format:
-    fmt = choice if isinstance(choice, Format) else choice(in_features, out_features)
+    made = choice(in_features, out_features) if callable(choice) else choice
+    fmt = check_format(repr(path), made)
     pairs = ("in", fmt.in_modes, in_features), ("out", fmt.out_modes, out_features)
     for side, modes, features in pairs:
         if math.prod(modes) >= 2 * features:

@@ -369,6 +369,16 @@ def at_least_one(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_format(name: str, fmt: Any) -> Format:
+    """`fmt`, or a TypeError that quotes it unless it is a format; a text, say, is not."""
+    if not isinstance(fmt, Format):
+        raise TypeError(
+            f"{name} {fmt!r} is not a format: give one such as ht.HT(...); "
+            "ht.parse_format reads a text"
+        )
+    return fmt
+
+
 def as_int(fmt: Any, name: str) -> None:
     """Makes the field `name` of a format an int >= 1, or raises a ValueError that quotes it."""
     object.__setattr__(fmt, name, at_least_one(name, getattr(fmt, name)))

@@ -7,8 +7,11 @@ as a call with literal arguments; nothing in it is executed.
 from __future__ import annotations
 
 import ast
+import inspect
+from collections.abc import Iterator
+from typing import Any
 
-from ht_jax.formats.base import Format, ModeFormat, Restricted
+from ht_jax.formats.base import Format, Restricted
 
 
 def parse_format(text: str) -> Format:
@@ -35,7 +38,7 @@ def parse_format(text: str) -> Format:
         raise ValueError(f"{text!r} does not fit the format {name}: {error}") from error
 
 
-def _call(text: str) -> tuple[str, list, dict]:
+def _call(text: str) -> tuple[str, list[Any], dict[str, Any]]:
     try:
         call = ast.parse(text.strip(), mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
@@ -46,8 +49,10 @@ def _call(text: str) -> tuple[str, list, dict]:
         raise ValueError(f"{text!r} does not describe a format: {error}") from error
 
 
-def _formats(base: type[Format]):
+def _formats(base: type[Format]) -> Iterator[type[Format]]:
+    """Those that can be made; what derives from one of them is somebody's own matter."""
     for cls in base.__subclasses__():
-        yield from _formats(cls)
-        if cls not in (ModeFormat, Restricted):
+        if inspect.isabstract(cls):
+            yield from _formats(cls)
+        elif cls is not Restricted:
             yield cls

@@ -15,6 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Shaped
 
 from ht_jax.formats import Dense, Format, Prepared, Weight, apply
+from ht_jax.formats.base import check_format
 from ht_jax.nn.linear import TensorDense, promote
 from ht_jax.schedule import Reading, modelled
 
@@ -109,7 +110,7 @@ class RecurrentCell(nnx.RNNCellBase):
     def _gated(self, place: str, fmt: Format | None, in_features: int) -> Format:
         """The format of one matrix for all gates, padded to the sizes of the cell."""
         try:
-            fmt = fmt or Dense(in_features, self.hidden_features)
+            fmt = check_format(place, fmt or Dense(in_features, self.hidden_features))
             if fmt.gates != 1:
                 raise ValueError(f"{fmt} has gates: give it without, the cell folds them in")
             return fmt.sized(in_features, self.hidden_features).with_gates(self.gates)

@@ -11,6 +11,7 @@ from flax.nnx.nn import dtypes
 from jaxtyping import Array, Shaped
 
 from ht_jax.formats import Format, Weight, apply
+from ht_jax.formats.base import check_format
 
 
 class TensorDense(nnx.Module):
@@ -51,7 +52,7 @@ class TensorDense(nnx.Module):
         precision: jax.lax.PrecisionLike = None,
         rngs: nnx.Rngs,
     ):
-        self.hold(fmt.init(rngs.params(), param_dtype))
+        self.hold(check_format("fmt", fmt).init(rngs.params(), param_dtype))
         bias = nnx.Param(jnp.zeros(fmt.out_features, param_dtype)) if use_bias else None
         self.bias = nnx.data(bias)
         self.dtype = dtype

@@ -99,6 +99,10 @@ class RNN(nnx.Module):
         reverse = self.reverse if reverse is None else reverse
         keep_order = self.keep_order if keep_order is None else keep_order
 
+        if inputs.ndim < 2:
+            raise ValueError(
+                f"inputs of shape {inputs.shape} have no time axis: (..., time, features)"
+            )
         z = self.cell.project(inputs, reading=self.reading)
         z = z if time_major else jnp.moveaxis(z, -2, 0)
         if initial_carry is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import numbers
 from collections.abc import Generator
 from typing import Any
 
@@ -135,6 +136,7 @@ def plan(
             process, for any batch in the same power of two.
 
     Raises:
+        ValueError: a batch below 1, or another mode.
         RuntimeError: `tune=True` within a trace.
 
     Example:
@@ -142,5 +144,9 @@ def plan(
         >>> ht.plan(ht.HT((8, 6), (4, 4), rank=3), batch=4).flops
         7344.0
     """
-    problem = fmt.problem(batch, mode=mode, dtype=dtype, reading=reading)
+    if not isinstance(batch, numbers.Integral) or batch < 1:
+        raise ValueError(f"batch {batch!r} must be a whole number of rows, at least 1")
+    if mode not in ("train", "infer"):
+        raise ValueError(f"mode {mode!r} is neither 'train' nor 'infer'")
+    problem = fmt.problem(int(batch), mode=mode, dtype=dtype, reading=reading)
     return tuned(problem, lambda: ranked(problem, probed())) if tune else best(problem)
