@@ -116,17 +116,25 @@ def cholesky_lq(a: Matrix) -> tuple[Matrix, Matrix, Matrix]:
     """L, Q by two Cholesky decompositions of Q Q^H, and whether they are as good as Householder's.
 
     They are if the first leaves |Q Q^H - 1| below a half; it does if cond(a)^2 eps is small. The
-    second factor is then so well conditioned that its inverse may be formed.
+    small factors are inverted, because products are much faster than triangular solves with many
+    columns; L = A Q^H is triangular up to rounding.
 
     Source: Yamamoto, Nakatsukasa, Yanagisawa and Fukaya, Electron. Trans. Numer. Anal. 44 (2015).
     """
-    xp = backend(a)
-    first = xp.linalg.cholesky(gram(a))
-    rows = _solved(first, a)
-    nearly, one = gram(rows), xp.eye(len(a), dtype=a.dtype)
-    exact = xp.linalg.norm(nearly - one) < 0.5
-    second = xp.linalg.cholesky(nearly)
-    return first @ second, _product(_solved(second, one), rows), exact
+    nearly = _product(_inverse_lower(gram(a)), a)
+    rest = gram(nearly)
+    rows = _product(_inverse_lower(rest), nearly)
+    exact = backend(a).linalg.norm(rest - backend(a).eye(len(a), dtype=a.dtype)) < 0.5
+    return _product(a, adjoint(rows)), rows, exact
+
+
+def _inverse_lower(squared: Matrix) -> Matrix:
+    """The inverse of the lower Cholesky factor."""
+    xp = backend(squared)
+    low, one = xp.linalg.cholesky(squared), xp.eye(len(squared), dtype=squared.dtype)
+    if xp is np:
+        return np.linalg.solve(low, one)
+    return jax.scipy.linalg.solve_triangular(low, one, lower=True)
 
 
 def gram(rows: Matrix) -> Matrix:
@@ -138,12 +146,6 @@ def _product(a: Matrix, b: Matrix) -> Matrix:
     if isinstance(a, np.ndarray):
         return a @ b
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-def _solved(low: Matrix, rows: Matrix) -> Matrix:
-    if isinstance(rows, np.ndarray):
-        return np.linalg.solve(low, rows)
-    return jax.scipy.linalg.solve_triangular(low, rows, lower=True)
 
 
 @_lq.defjvp

@@ -37,7 +37,7 @@ def test_qr_of_tall_matrices(dtype, condition, scale):
         q, r = linalg.orthonormal(array)
         check(q.conj().T @ q, np.eye(16), 1e-14)
         check(q @ (r / scale), a, 1e-14)
-        check(np.tril(r / scale, -1), np.zeros((16, 16)))
+        assert np.abs(np.tril(r / scale, -1)).max() < 1e-14 * np.linalg.norm(a)
 
 
 def test_matrix_products_are_taken_where_they_are_good_enough():
