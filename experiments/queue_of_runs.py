@@ -1,7 +1,7 @@
 """A queue of training runs: each in its own folder, finished ones kept, broken ones resumed."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ht_jax.train import TrainConfig, train
@@ -15,10 +15,12 @@ class Run:
     Attributes:
         system: what it trains; runs of one system are averaged.
         config: of the training, its workdir below the queue's folder.
+        how: what trains it; `ht_jax.train.train` unless given.
     """
 
     system: str
     config: TrainConfig
+    how: Callable[[TrainConfig], Summary] | None = None
 
     @property
     def summary(self) -> Summary | None:
@@ -44,7 +46,7 @@ def work(runs: Sequence[Run]) -> None:
             seed, fold = run.config.seed, run.config.data.fold
             part = "" if fold is None else f", fold {fold}"
             print(f"run {number} of {len(runs)}: {run.system}, seed {seed}{part}", flush=True)
-            train(run.config)
+            (run.how or train)(run.config)
 
 
 def at(config: TrainConfig, folder: Path, name: str, seed: int, fold: int | None) -> TrainConfig:
