@@ -44,6 +44,10 @@ class Options:
     """Optimizer steps of a run, of 32 clips each."""
     seeds: int = 5
     """Runs of every system."""
+    first_seed: int = 0
+    """Seed of the first of them."""
+    layer_norm: bool = False
+    """Normalise the projections of the cells of all systems, which the papers do not."""
     only: tuple[str, ...] = ()
     """Families to train, such as HT TT; all unless given."""
     plan: bool = False
@@ -75,12 +79,16 @@ def measured(options: Options, system: StudySystem, rate: float) -> list[Run]:
     """The runs of a system that are reported."""
     return [
         Run(system.name, _config(options, system, rate, system.name, seed))
-        for seed in range(options.seeds)
+        for seed in _seeds(options)
     ]
 
 
+def _seeds(options: Options) -> range:
+    return range(options.first_seed, options.first_seed + options.seeds)
+
+
 def _config(options: Options, system: StudySystem, rate: float, name: str, seed: int) -> Any:
-    config = system.config(rate, options.steps, options.data_dir)
+    config = system.config(rate, options.steps, options.data_dir, layer_norm=options.layer_norm)
     return at(config, options.workdir, name.replace("-", "_"), seed, None)
 
 
@@ -97,7 +105,7 @@ def costs(options: Options, families: Sequence[StudySystem]) -> dict[str, dict[s
 
 
 def _time(options: Options, system: StudySystem) -> dict[str, float]:
-    config = system.config(RATES[0], TIMED_STEPS, options.data_dir)
+    config = system.config(RATES[0], TIMED_STEPS, options.data_dir, layer_norm=options.layer_norm)
     workdir = options.workdir / "timing" / system.family
     start = time.perf_counter()
     summary = train(dataclasses.replace(config, workdir=workdir, quiet=True))
@@ -138,7 +146,8 @@ def result(options: Options, runs: dict[StudySystem, list[Run]]) -> dict[str, An
         "command": shlex.join(["python", *sys.argv]),
         "versions": versions(),
         "steps": options.steps,
-        "seeds": list(range(options.seeds)),
+        "seeds": list(_seeds(options)),
+        "layer_norm": options.layer_norm,
         "systems": rows,
         "comparisons": _holm(_comparisons(accuracies)) if options.seeds > 1 else [],
         "cannot": cannot(),

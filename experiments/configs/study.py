@@ -45,11 +45,15 @@ class StudySystem:
             return tables.PIXELS * tables.HIDDEN * (3 if self.cell == "gru" else 4)
         return self.fmt.with_gates(4).num_params
 
-    def config(self, rate: float, steps: int, data_dir: Path | None) -> TrainConfig:
+    def config(
+        self, rate: float, steps: int, data_dir: Path | None, *, layer_norm: bool = False
+    ) -> TrainConfig:
         """The configuration of a run, its seed and folder still to be set."""
         formats: dict[str, Any] = {} if self.fmt is None else {self.place: repr(self.fmt)}
         return TrainConfig(
-            model=ModelConfig(cell=self.cell, hidden=tables.HIDDEN, **formats),
+            model=ModelConfig(
+                cell=self.cell, hidden=tables.HIDDEN, layer_norm=layer_norm, **formats
+            ),
             data=DataConfig("moving_fashion_mnist", data_dir, label="both", num_frames=6),
             optimizer=OptimizerConfig(rate, fan_in=tables.HIDDEN),
             steps=steps,

@@ -76,6 +76,18 @@ def test_study_tunes_then_trains_and_compares_by_seed(program, tmp_path, capsys)
     assert "7 systems, 20 runs of 8 steps" in capsys.readouterr().out
 
 
+def test_normed_systems_run_with_seeds_of_their_own(program, tmp_path):
+    args = ["--workdir", str(tmp_path), "--seeds", "2", "--first-seed", "5", "--layer-norm"]
+    options = program.Options(tmp_path, seeds=2, first_seed=5, layer_norm=True)
+    runs = program.measured(options, program.systems()[0], 0.01)
+    assert [(run.config.seed, run.config.model.layer_norm) for run in runs] == [
+        (5, True),
+        (6, True),
+    ]
+    assert program.main([*args, "--steps", "8", "--only", "KCP"]) == 0
+    assert json.loads((tmp_path / "study.json").read_text())["seeds"] == [5, 6]
+
+
 def test_study_carries_on(program, tmp_path):
     args = ["--workdir", str(tmp_path), "--seeds", "1", "--steps", "8", "--only", "KCP"]
     assert program.main(args) == 0
