@@ -152,6 +152,9 @@ def summary(model: nnx.Module, batch: int | None = 16, frames: int = 6) -> Summa
         frames: length of a sequence. What is outside a recurrent cell, or projects its input,
             is planned for batch * frames rows; what runs within the scan, for batch.
 
+    Raises:
+        TypeError: what is given is no nnx model.
+
     Example:
         >>> import ht_jax as ht
         >>> from flax import nnx
@@ -164,6 +167,8 @@ def summary(model: nnx.Module, batch: int | None = 16, frames: int = 6) -> Summa
         layer      class        format  in_modes     out_modes   ranks            params ...
         input      TensorDense  HT      8,10,10,9,8  16,4,2,4,2  4,4,4,4,4,5,5,5   2,269 ...
     """
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"summary takes an nnx model, not {type(model).__name__}")
     modules = list(walk(model))
     costs: dict[int, Cost] = {}
     for _, module in modules if batch is not None else ():

@@ -28,6 +28,11 @@ MISTAKES = {
         TypeError,
         f"{TEXT!r} is not a format",
     ),
+    "a format for a model": (
+        lambda: ht.summary(ht.TT((8, 6), (4, 4), rank=3)),
+        TypeError,
+        "summary takes an nnx model, not TT",
+    ),
     "no time axis": (
         lambda: ht.nn.RNN(cell(input=TT))(jnp.ones(48, "float32")),
         ValueError,
