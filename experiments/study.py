@@ -46,8 +46,8 @@ class Options:
     """Runs of every system."""
     first_seed: int = 0
     """Seed of the first of them."""
-    layer_norm: bool = False
-    """Normalise the projections of the cells of all systems, which the papers do not."""
+    improved: bool = False
+    """All systems with normalised projections, and Muon for their cores."""
     only: tuple[str, ...] = ()
     """Families to train, such as HT TT; all unless given."""
     plan: bool = False
@@ -88,7 +88,7 @@ def _seeds(options: Options) -> range:
 
 
 def _config(options: Options, system: StudySystem, rate: float, name: str, seed: int) -> Any:
-    config = system.config(rate, options.steps, options.data_dir, layer_norm=options.layer_norm)
+    config = system.config(rate, options.steps, options.data_dir, improved=options.improved)
     return at(config, options.workdir, name.replace("-", "_"), seed, None)
 
 
@@ -105,7 +105,7 @@ def costs(options: Options, families: Sequence[StudySystem]) -> dict[str, dict[s
 
 
 def _time(options: Options, system: StudySystem) -> dict[str, float]:
-    config = system.config(RATES[0], TIMED_STEPS, options.data_dir, layer_norm=options.layer_norm)
+    config = system.config(RATES[0], TIMED_STEPS, options.data_dir, improved=options.improved)
     workdir = options.workdir / "timing" / system.family
     start = time.perf_counter()
     summary = train(dataclasses.replace(config, workdir=workdir, quiet=True))
@@ -147,7 +147,7 @@ def result(options: Options, runs: dict[StudySystem, list[Run]]) -> dict[str, An
         "versions": versions(),
         "steps": options.steps,
         "seeds": list(_seeds(options)),
-        "layer_norm": options.layer_norm,
+        "improved": options.improved,
         "systems": rows,
         "comparisons": _holm(_comparisons(accuracies)) if options.seeds > 1 else [],
         "cannot": cannot(),

@@ -22,7 +22,8 @@ class VideoClassifier(nnx.Module):
         hidden_features: length of its outputs.
         num_classes: number of logits.
         classifier: from the hidden features to the logits, in place of a new linear layer.
-        features: maps frames to feature vectors first (a CNN); by default a frame is its pixels.
+        features: maps frames to feature vectors first (a CNN, or `einops.rearrange` with a pattern
+            that puts the axes of a frame in another order); by default a frame is its pixels.
         dropout: rate of dropout before the classifier.
         dtype: of the classifier's computation.
         rngs: streams `params`, and `dropout` if there is any.

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tables
-from optax.contrib import MuonDimensionNumbers
 
 import ht_jax as ht
 from ht_jax.compression.manifold import on_manifold, orthonormal
@@ -140,22 +139,14 @@ def smooth(power: float) -> Callable[[Any, int], None]:
 
 
 def muon(model: Any, config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Orthogonalised momentum for the cores (last axis against the rest), Adam for the rest."""
-    schedule = make_schedule(config, steps)
-
-    def numbers(path: Any, core: jax.Array) -> MuonDimensionNumbers | None:
-        axes = MuonDimensionNumbers(tuple(range(core.ndim - 1)), core.ndim - 1)
-        return axes if _is_core(path) else None
-
-    specs = functools.partial(jax.tree_util.tree_map_with_path, numbers)
-    step = optax.contrib.muon(schedule, muon_weight_dimension_numbers=specs, consistent_rms=0.2)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), step)
+    """Orthogonalised momentum for the cores, NAdam for the rest."""
+    return make_optimizer(dataclasses.replace(config, cores="muon"), steps)
 
 
 def adam(
-    model: Any, config: OptimizerConfig, steps: int, *, cores: float = 1.0, b2: float = 0.999
+    model: Any, config: OptimizerConfig, steps: int, *, cores: float = 1.0, **options: Any
 ) -> optax.GradientTransformation:
-    """Adam with another rate for the cores, or another memory of the squares."""
+    """Adam with another rate for the cores, or with other options of Optax."""
 
     def scaled(updates: Any, params: Any = None) -> Any:
         return jax.tree_util.tree_map_with_path(
@@ -164,7 +155,7 @@ def adam(
 
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(make_schedule(config, steps), b2=b2, weight_decay=config.weight_decay),
+        optax.adamw(make_schedule(config, steps), weight_decay=config.weight_decay, **options),
         optax.stateless(scaled),
     )
 
@@ -211,12 +202,14 @@ VARIANTS = (
     Variant("norm, cores x 3", model=NORM, optimizer=functools.partial(adam, cores=3.0)),
     Variant("norm, cores / 3", model=NORM, optimizer=functools.partial(adam, cores=1 / 3)),
     Variant("norm, b2 0.95", model=NORM, optimizer=functools.partial(adam, b2=0.95)),
+    Variant("norm, nesterov", model=NORM, optimizer=functools.partial(adam, nesterov=True)),
     Variant("norm, muon", model=NORM, optimizer=muon, seeds=3),
     Variant("gauged", change=gauged),
-    Variant("norm, riemannian", model=NORM, change=gauged, optimizer=riemannian),
+    Variant("norm, riemannian", model=NORM, change=gauged, optimizer=riemannian, seeds=3),
     # Other formats.
     Variant("TT", TT),
     Variant("TT, norm", TT, NORM),
+    Variant("TT, norm, muon", TT, NORM, optimizer=muon),
     Variant("TR", TR),
     Variant("TR, norm", TR, NORM),
     Variant("FDHT", FDHT, place="joint"),

@@ -46,16 +46,16 @@ class StudySystem:
         return self.fmt.with_gates(4).num_params
 
     def config(
-        self, rate: float, steps: int, data_dir: Path | None, *, layer_norm: bool = False
+        self, rate: float, steps: int, data_dir: Path | None, *, improved: bool = False
     ) -> TrainConfig:
         """The configuration of a run, its seed and folder still to be set."""
         formats: dict[str, Any] = {} if self.fmt is None else {self.place: repr(self.fmt)}
         return TrainConfig(
-            model=ModelConfig(
-                cell=self.cell, hidden=tables.HIDDEN, layer_norm=layer_norm, **formats
-            ),
+            model=ModelConfig(cell=self.cell, hidden=tables.HIDDEN, layer_norm=improved, **formats),
             data=DataConfig("moving_fashion_mnist", data_dir, label="both", num_frames=6),
-            optimizer=OptimizerConfig(rate, fan_in=tables.HIDDEN),
+            optimizer=OptimizerConfig(
+                rate, fan_in=tables.HIDDEN, cores="muon" if improved else "adam"
+            ),
             steps=steps,
             eval_every=max(steps // 4, 1),
             checkpoint_every=max(steps // 2, 1),

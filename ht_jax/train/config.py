@@ -39,7 +39,8 @@ class ModelConfig:
     recurrent_dropout: float = 0.0
     """Share of the hidden state hidden from the recurrent product while training, in [0, 1)."""
     layer_norm: bool = False
-    """Normalise the projections of the input and of the hidden state."""
+    """Normalise the projections of the input and of the hidden state. On moving images it is the
+    largest improvement found, in every format: experiments/results/improvements.md."""
     features: Literal["input", "cnn"] = "input"
     """What the cell reads: the input as it is, or a small convolutional network's view of it."""
 
@@ -99,6 +100,9 @@ class OptimizerConfig:
     """Largest global norm of the gradient; 0 does not clip."""
     fan_in: int = 0
     """Matrices of more inputs than this learn slower in proportion; 0 treats all alike."""
+    cores: Literal["adam", "muon"] = "adam"
+    """Step of the cores of compressed matrices: Adam's, or Muon's, whose updates are orthogonal
+    (the other parameters then take NAdam's). Compared in experiments/results/improvements.md."""
     weight_decay: float = 0.0
     """Decoupled weight decay; 0 is plain Adam."""
     classifier_l2: float = 0.0

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
+from optax.contrib import MuonDimensionNumbers
 
 from ht_jax.train.config import OptimizerConfig
 
@@ -54,15 +55,44 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         steps: The length of the run.
 
     Returns:
-        Clipping (if any), Adam on the schedule, slower rates for wide matrices (if asked for).
+        Clipping (if any), Adam on the schedule (or Muon for the cores), slower rates for wide
+        matrices (if asked for).
     """
-    adam = optax.adamw(make_schedule(config, steps), weight_decay=config.weight_decay)
-    parts: list[optax.GradientTransformation] = [adam]
+    schedule, decay = make_schedule(config, steps), config.weight_decay
+    adam = optax.adamw(schedule, weight_decay=decay)
+    parts: list[optax.GradientTransformation] = [
+        adam if config.cores == "adam" else muon_for_cores(schedule, decay)
+    ]
     if config.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.fan_in:
         parts.append(slower_by_fan_in(config.fan_in))
     return optax.chain(*parts) if len(parts) > 1 else parts[0]
+
+
+def muon_for_cores(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
+    """Muon for the cores of tensor networks, NAdam for all other parameters.
+
+    A core's momentum, its last axis against the others, is replaced by the nearest matrix with
+    orthonormal rows or columns, at the size of an Adam step (Liu et al. 2025, Muon is Scalable).
+
+    Args:
+        schedule: learning rate by step, for both.
+        weight_decay: decoupled, for both.
+    """
+
+    def numbers(path: tuple[Any, ...], core: Array) -> MuonDimensionNumbers | None:
+        names = [str(getattr(part, "key", part)) for part in path]
+        is_core = "cores" in names and names[-1] != "kernel" and core.ndim > 1
+        return MuonDimensionNumbers(tuple(range(core.ndim - 1)), core.ndim - 1) if is_core else None
+
+    return optax.contrib.muon(
+        schedule,
+        weight_decay=weight_decay,
+        adam_weight_decay=weight_decay,
+        muon_weight_dimension_numbers=lambda params: jax.tree.map_with_path(numbers, params),
+        consistent_rms=0.2,
+    )
 
 
 def slower_by_fan_in(width: int) -> optax.GradientTransformation:

@@ -76,9 +76,9 @@ def test_study_tunes_then_trains_and_compares_by_seed(program, tmp_path, capsys)
     assert "7 systems, 20 runs of 8 steps" in capsys.readouterr().out
 
 
-def test_normed_systems_run_with_seeds_of_their_own(program, tmp_path):
-    args = ["--workdir", str(tmp_path), "--seeds", "2", "--first-seed", "5", "--layer-norm"]
-    options = program.Options(tmp_path, seeds=2, first_seed=5, layer_norm=True)
+def test_improved_systems_run_with_seeds_of_their_own(program, tmp_path):
+    args = ["--workdir", str(tmp_path), "--seeds", "2", "--first-seed", "5", "--improved"]
+    options = program.Options(tmp_path, seeds=2, first_seed=5, improved=True)
     runs = program.measured(options, program.systems()[0], 0.01)
     assert [(run.config.seed, run.config.model.layer_norm) for run in runs] == [
         (5, True),

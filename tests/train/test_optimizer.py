@@ -39,3 +39,21 @@ def test_matrices_of_many_inputs_learn_slower_in_proportion():
         updates, _ = optimizer.update(params, optimizer.init(params), params)
     rates = {name: -float(update.ravel()[0]) for name, update in updates.items()}
     assert rates == pytest.approx({"wide": 0.025, "square": 0.1, "bias": 0.1}, rel=1e-3)
+
+
+def test_cores_may_take_orthogonal_steps():
+    """With one step of Muon, all singular values of a core's update are nearly alike."""
+    options = {"clip_norm": 0.0, "schedule": "constant", "warmup_steps": 0}
+    core = jax.random.normal(jax.random.key(0), (4, 2, 5)) * jnp.array([9.0, 3.0, 1.0, 1.0, 1.0])
+    tree = {"cores": {"leaf_0": core, "kernel": core[:, 0]}, "bias": jnp.ones(3)}
+    optimizer = make_optimizer(OptimizerConfig(0.1, cores="muon", **options), 10)
+    with jax.numpy_dtype_promotion("standard"):
+        updates, _ = optimizer.update(tree, optimizer.init(tree), tree)
+
+    def spread(update):
+        values = jnp.linalg.svd(update.reshape(-1, 5), compute_uv=False)
+        return float(values[0] / values[-1])
+
+    assert spread(updates["cores"]["leaf_0"]) < 2 < 3 < spread(core)
+    dense = jnp.abs(updates["cores"]["kernel"])  # Adam's first step is the sign of the gradient
+    assert float(dense.max() / dense.min()) == pytest.approx(1.0, rel=1e-3)
