@@ -203,6 +203,7 @@ VARIANTS = (
     Variant("norm, cores / 3", model=NORM, optimizer=functools.partial(adam, cores=1 / 3)),
     Variant("norm, b2 0.95", model=NORM, optimizer=functools.partial(adam, b2=0.95)),
     Variant("norm, nesterov", model=NORM, optimizer=functools.partial(adam, nesterov=True)),
+    Variant("muon", optimizer=muon, seeds=3),
     Variant("norm, muon", model=NORM, optimizer=muon, seeds=3),
     Variant("gauged", change=gauged),
     Variant("norm, riemannian", model=NORM, change=gauged, optimizer=riemannian, seeds=3),
