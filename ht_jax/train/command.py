@@ -5,15 +5,12 @@ success, 2 such an error, 75 ("try again") a training run that a signal stopped 
 everything, 130 an interruption by the keyboard of anything else.
 """
 
-import ctypes
-import platform
 import sys
 from collections.abc import Callable
 from types import ModuleType
 
 from ht_jax.train.errors import Stopped, UserError
-
-M_ARENA_MAX = -8  # of glibc's malloc.h
+from ht_jax.train.memory import use_one_arena
 
 
 def run(action: Callable[[], object], *, debug: bool = False) -> int:
@@ -29,7 +26,7 @@ def run(action: Callable[[], object], *, debug: bool = False) -> int:
     >>> run(lambda: 3)
     0
     """
-    _use_one_arena()
+    use_one_arena()
     try:
         action()
     except (UserError, OSError, ImportError) as error:
@@ -44,15 +41,6 @@ def run(action: Callable[[], object], *, debug: bool = False) -> int:
         print("interrupted: a training run resumes by the same command", file=sys.stderr)
         return 130
     return 0
-
-
-def _use_one_arena() -> None:
-    """Keeps glibc from holding freed memory in an arena for every thread.
-
-    With those the memory of a run grows for thousands of steps (experiments/soak.py).
-    """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def require_tyro() -> ModuleType:

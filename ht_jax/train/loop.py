@@ -20,6 +20,7 @@ from ht_jax.train.distributed import initialize
 from ht_jax.train.errors import NotFinite, Stopped
 from ht_jax.train.evaluation import Evaluation, evaluate
 from ht_jax.train.lock import locked
+from ht_jax.train.memory import give_back
 from ht_jax.train.metrics import MetricsFile, read_metrics
 from ht_jax.train.optimizer import make_optimizer, make_penalty
 from ht_jax.train.parallel import Parallel, make_parallel
@@ -194,6 +195,7 @@ def _pause(
         checkpoints.save(state, recorder.clock.reading())
     if stops and not last:
         raise Stopped(f"stopped after step {step}, saved: the same command resumes")
+    give_back()
     recorder.clock.start()
 
 
