@@ -251,7 +251,7 @@ def _input_numbers(model: nnx.Module) -> int | None:
     cells = [module for _, module in walk(model) if isinstance(module, nn.RecurrentCell)]
     if any(cell.joint is not None for cell in cells):
         return None
-    return sum(cell.input.format.num_params for cell in cells)
+    return sum(cell.input.format.num_params for cell in cells if cell.input is not None)
 
 
 def _clips(task: Task, count: int) -> np.ndarray:

@@ -38,6 +38,17 @@ class Run:
             raise ValueError(f"the run in {self.config.workdir} is not finished")
         return summary
 
+    @property
+    def test_accuracy(self) -> float:
+        """What the run measured on the test split.
+
+        Raises:
+            ValueError: it is not finished, or left that split alone.
+        """
+        if (accuracy := self.result.test_accuracy) is None:
+            raise ValueError(f"the run in {self.config.workdir} did not measure the test split")
+        return accuracy
+
 
 def work(runs: Sequence[Run]) -> None:
     """Trains whatever is not finished, in order; the same call again carries on."""

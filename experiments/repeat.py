@@ -53,7 +53,7 @@ def result(runs: Sequence[Run]) -> dict[str, Any]:
     """
     by_seed: dict[int, list[float]] = {}
     for run in runs:
-        by_seed.setdefault(run.config.seed, []).append(run.result.test_accuracy)
+        by_seed.setdefault(run.config.seed, []).append(run.test_accuracy)
     means = [sum(values) / len(values) for values in by_seed.values()]
     return {
         "test_accuracies": by_seed,

@@ -1,6 +1,7 @@
 """Trains for a long time and watches memory and compilation: `python experiments/soak.py`.
 
-After a warm-up nothing may grow and nothing may compile again.
+After a warm-up nothing may grow and nothing may compile again. With many threads glibc keeps free
+memory in one arena a thread; MALLOC_ARENA_MAX=1 shows what the program itself holds.
 """
 
 import dataclasses
@@ -91,6 +92,7 @@ def run(options: Options) -> None:
         "samples": watch.samples,
     }
     about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+    about |= {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX")}
     settings = {**dataclasses.asdict(options), "output": str(options.output)}
     write_json(options.output, {**about, "options": settings, **found})
 

@@ -140,7 +140,7 @@ def result(options: Options, runs: dict[StudySystem, list[Run]]) -> dict[str, An
         options: the command line.
         runs: of every system.
     """
-    accuracies = {s.name: [run.result.test_accuracy for run in found] for s, found in runs.items()}
+    accuracies = {s.name: [run.test_accuracy for run in found] for s, found in runs.items()}
     rows = [_row(system, found) for system, found in runs.items()]
     return {
         "command": shlex.join(["python", *sys.argv]),
@@ -156,7 +156,7 @@ def result(options: Options, runs: dict[StudySystem, list[Run]]) -> dict[str, An
 
 def _row(system: StudySystem, runs: Sequence[Run]) -> dict[str, Any]:
     summaries = [run.result for run in runs]
-    values = [summary.test_accuracy for summary in summaries]
+    values = [run.test_accuracy for run in runs]
     return {
         "system": system.name,
         "family": system.family,

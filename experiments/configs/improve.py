@@ -26,7 +26,7 @@ from ht_jax.train.optimizer import make_optimizer, make_schedule
 # Modes that cut the axes of a frame (120 rows, 160 columns, 3 channels) and lie within one each:
 # rows 8 * 15, columns 16 * 10. The coarse ones share a node, and so do the fine ones.
 ALIGNED = ((8, 15, 16, 10, 3), (2, 4, 4, 4, 2))
-COARSE_TO_FINE = ((0, 2), ((1, 3), 4))
+COARSE_TO_FINE = ht.DimensionTree(((0, 2), ((1, 3), 4)))
 HT = tables.HT_UCF
 HT_ALIGNED = ht.HT(*ALIGNED, leaf_rank=4, rank=5, tree=COARSE_TO_FINE)
 TT = ht.TT(tables.UCF, tables.FOURS, 4)
@@ -167,7 +167,8 @@ def riemannian(model: Any, config: OptimizerConfig, steps: int) -> optax.Gradien
 
 def gauged(model: Any, seed: int) -> None:
     """The same matrix with orthonormal leaves and transfer tensors."""
-    model.rnn.cell.input.hold(orthonormal(model.rnn.cell.input).weight)
+    layer: Any = orthonormal(model.rnn.cell.input)
+    model.rnn.cell.input.hold(layer.weight)
 
 
 def _is_core(path: Any) -> bool:

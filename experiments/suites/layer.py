@@ -26,7 +26,7 @@ def run(batch: int, repeats: int) -> list[Row]:
         batch: clips of 6 frames.
         repeats: rounds.
     """
-    return compare(list(systems(batch)), repeats)
+    return compare(list(systems(batch)), repeats, warm=True)  # as in training
 
 
 def systems(batch: int) -> Iterator[System]:

@@ -23,15 +23,12 @@ from ht_jax.summary import walk
 from ht_jax.tensor import HTTensor, orthogonalize
 from ht_jax.tensor.riemannian import gauged, horizontal, retract
 
-Params = Mapping[str, Any]
-
 
 def orthonormal(model: nnx.Module) -> nnx.Module:
     """A copy of a model whose HT matrices, the same ones, have orthonormal frames."""
     model = nnx.clone(model)
-    for layer in _layers(model).values():
-        weight = layer.weight
-        layer.hold(as_weight(orthogonalize(as_tensor(weight)), weight.format))
+    for layer, fmt in _layers(model).values():
+        layer.hold(as_weight(orthogonalize(as_tensor(layer.weight)), fmt))
     return model
 
 
@@ -52,7 +49,7 @@ def on_manifold(
         >>> layer = ht.nn.TensorDense(ht.HT((4, 4), (3, 3), rank=2), rngs=nnx.Rngs(0))
         >>> optimizer = on_manifold(orthonormal(layer), optax.sgd(0.1))
     """
-    formats = {path: layer.format for path, layer in _layers(model).items()}
+    formats = {path: fmt for path, (_, fmt) in _layers(model).items()}
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         points = _tensors(params, formats)
@@ -67,15 +64,15 @@ def on_manifold(
     return optax.GradientTransformation(optimizer.init, update)
 
 
-def _layers(model: nnx.Module) -> dict[str, nn.TensorDense]:
+def _layers(model: nnx.Module) -> dict[str, tuple[nn.TensorDense, HT]]:
     return {
-        path: module
+        path: (module, module.format)
         for path, module in walk(model)
         if isinstance(module, nn.TensorDense) and isinstance(module.format, HT)
     }
 
 
-def _tensors(params: Params, formats: Mapping[str, HT]) -> dict[str, HTTensor]:
+def _tensors(params: Any, formats: Mapping[str, HT]) -> dict[str, HTTensor]:
     """The HT matrices among parameters, by path."""
     return {
         path: as_tensor(Weight(dict(owner(params, path)["cores"]), fmt))

@@ -186,9 +186,9 @@ def _moments(site: Site, total: Any, examples: int) -> Moments:
     counts alike: else what hidden states need drowns in the power of the frames.
     """
     parts = [_layer_of(total, site.path, place)["cores"] for place in site.parts]
-    first = sum(part["moment_0"] for part in parts)
+    first = np.sum([part["moment_0"] for part in parts], 0)
     others = [
-        sum(part[f"moment_{k}"] / (np.trace(part[f"moment_{k}"]) or 1.0) for part in parts)
+        np.sum([part[f"moment_{k}"] / (np.trace(part[f"moment_{k}"]) or 1.0) for part in parts], 0)
         for k in range(1, len(site.in_shape))
     ]
     # Both parts of a joint matrix see the same gradients, and each row is met by both.

@@ -7,7 +7,6 @@ them. What a file links to elsewhere is not followed, and nothing in it is execu
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -82,10 +81,15 @@ def _named(cells: dict[str, tuple[str, ...]], names: Sequence[str]) -> list[str]
 
 def _ordered(cells: dict[str, tuple[str, ...]]) -> list[str]:
     """The names in the order of their numbers: lstm, lstm_1, lstm_2 and so on."""
-    parts = {name: re.fullmatch(r"(.*?)(?:_(\d+))?", name, re.S) for name in cells}
-    if len({part[1] for part in parts.values()}) > 1:
+    parts = {name: _numbered(name) for name in cells}
+    if len({stem for stem, _ in parts.values()}) > 1:
         raise ValueError(f"it does not tell the order of {sorted(cells)}: give it as `names`")
-    return sorted(cells, key=lambda name: int(parts[name][2] or 0))
+    return sorted(cells, key=lambda name: parts[name][1])
+
+
+def _numbered(name: str) -> tuple[str, int]:
+    stem, _, number = name.rpartition("_")
+    return (stem, int(number)) if number.isdecimal() else (name, 0)
 
 
 def _layer(

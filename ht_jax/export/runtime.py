@@ -67,7 +67,9 @@ class Classifier:
             kernel = numbers["classifier.kernel"]
             if kernel.shape != (self._layers[-1].hidden, len(self._bias)):
                 raise ValueError(f"classifier.kernel has shape {kernel.shape}")
-        self._classify = _Matrix(held, numbers) if held else kernel.T.dot
+            self._classify = kernel.T.dot
+        else:
+            self._classify = _Matrix(held, numbers)
         names = self.card.get("class_names") or range(len(self._bias))
         self.class_names: tuple[str, ...] = tuple(map(str, names))
 

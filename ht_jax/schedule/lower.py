@@ -187,7 +187,7 @@ def _contract(
     product = Product.of(a_indices, b_indices, step.indices)
     if product.groups:
         return _contract_groups(step, product, (a, a_indices), (b, b_indices), precision)
-    axes = tuple(tuple(map(at.index, product.inner)) for at in (a_indices, b_indices))
+    axes = tuple(map(a_indices.index, product.inner)), tuple(map(b_indices.index, product.inner))
     y = jax.lax.dot_general(a, b, (axes, ((), ())), precision=precision)
     return _transpose(y, product.indices, step.indices)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from types import ModuleType
 
 from ht_jax.train.errors import Stopped, UserError
-from ht_jax.train.memory import use_one_arena
 
 
 def run(action: Callable[[], object], *, debug: bool = False) -> int:
@@ -26,7 +25,6 @@ def run(action: Callable[[], object], *, debug: bool = False) -> int:
     >>> run(lambda: 3)
     0
     """
-    use_one_arena()
     try:
         action()
     except (UserError, OSError, ImportError) as error:

@@ -49,14 +49,14 @@ def finetune(
     steps = config.steps // max(stretches, 1)
     if stretches < 1 or steps < 1:
         raise ValueError(f"{stretches} stretches of {config.steps} steps: give each one or more")
-    task = distilled(task, teacher)
+    task, summaries = distilled(task, teacher), []
     for n in range(stretches):
         model = adapted(task.model, jax.random.key(config.seed + n)) if n else task.model
         share = dataclasses.replace(config, workdir=config.workdir / f"stretch_{n}", steps=steps)
         stretch = _stretch(task, model, n * steps, riemannian)
-        summary = train(share, stretch)
+        summaries.append(train(share, stretch))
         _, task = load_run(share.workdir, dataclasses.replace(task, model=stretch.model))
-    return task.model, summary
+    return task.model, summaries[-1]
 
 
 def _stretch(task: Task, model: nnx.Module, start: int, riemannian: bool) -> Task:

@@ -1,10 +1,7 @@
 """The command lines of the experiments: what they accept, and how they refuse."""
 
 import json
-import platform
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -71,26 +68,3 @@ def test_evaluate_without_a_run(experiments, tmp_path, capsys):
 
     assert evaluate.main([str(tmp_path)]) == 2
     assert "holds no run: config.json is missing" in capsys.readouterr().err
-
-
-ARENAS = """
-import ctypes, threading
-from ht_jax.train import command
-
-def work():
-    together = threading.Barrier(8)
-    threads = [threading.Thread(target=lambda: (bytes(2000), together.wait())) for _ in range(8)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    ctypes.CDLL(None).malloc_stats()
-
-command.run(work)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
-def test_threads_of_a_program_share_an_arena():
-    ended = subprocess.run([sys.executable, "-c", ARENAS], capture_output=True, text=True)
-    assert 1 <= ended.stderr.count("Arena ") <= 2  # the main one, and that of a thread before
