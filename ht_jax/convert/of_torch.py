@@ -31,7 +31,7 @@ def from_torch(state: Mapping[str, Any] | str | os.PathLike[str], prefix: str = 
 
     Example:
         >>> state = {"weight_ih_l0": np.ones((12, 5)), "weight_hh_l0": np.ones((12, 3))}
-        >>> from_torch(state)(jnp.ones((2, 7, 5))).shape
+        >>> from_torch(state)(jax.numpy.ones((2, 7, 5))).shape
         (2, 7, 3)
     """
     place = f"{os.fspath(state)}: " if isinstance(state, str | os.PathLike) else ""

@@ -179,8 +179,3 @@ def test_a_compressed_classifier_comes_back(path):
     model = compressed_classifier()
     save(model, path)
     np.testing.assert_array_equal(load(path)(clips()), model(clips()))
-
-
-def test_the_runtime_refuses_a_compressed_classifier(path):
-    with pytest.raises(ValueError, match="no classifier of class TensorDense"):
-        ht.export.numpy(compressed_classifier(), path)
