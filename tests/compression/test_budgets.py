@@ -101,7 +101,7 @@ def test_inputs_of_a_matrix_decide_what_is_kept():
 
 @pytest.mark.slow
 def test_refinement_lowers_the_error_of_outputs(model, calibration):
-    options = {"budget": 1000, "formats": ("ht",), "calibration": smooth_clips(2, count=8)}
+    options = {"budget": 1000, "formats": ("ht",), "calibration": smooth_clips(2, count=64)}
     _, plain = ht.compress(model, **options)
     _, refined = ht.compress(model, refine=20, **options)
     assert refined.output_error < plain.output_error

@@ -48,10 +48,11 @@ def test_cells_of_flax_keep_their_numbers(cell):
     rngs = nnx.Rngs(0)
     layer = cell(10, 6, bias_init=nnx.initializers.normal(0.3), rngs=rngs)
     model = VideoClassifier(nnx.RNN(layer), 6, 3, rngs=rngs)
-    # A matrix of rank 1, so that it is compressed and yet exact.
-    first = layer.ii if cell is nnx.LSTMCell else layer.dense_i
-    first.kernel[...] = jnp.outer(first.kernel[:, 0], first.kernel[0])
-    x = jax.random.normal(jax.random.key(0), (2, 4, 10))
+    # Matrices of rank 1, so that they are compressed and yet exact.
+    names = ("ii", "if_", "ig", "io") if cell is nnx.LSTMCell else ("dense_i",)
+    for first in (getattr(layer, name) for name in names):
+        first.kernel[...] = jnp.outer(first.kernel[:, 0], first.kernel[0])
+    x = jax.random.normal(jax.random.key(0), (2, 4, 10), jnp.float32)
     after, report = ht.compress(model, tol=1e-5, scope="input")
     small, _ = ht.compress(model, tol=0.9, scope="joint")
     np.testing.assert_allclose(after(x), model(x), atol=1e-4)
@@ -66,7 +67,7 @@ def test_layers_of_our_own_are_compressed_in_both_directions():
     fmt = ht.HT((4, 6), (3, 4), rank=12)
     cells = [ht.nn.GRUCell(24, 12, **kind, rngs=rngs) for kind in ({}, {"input": fmt})]
     model = ht.nn.Bidirectional(*map(ht.nn.RNN, cells))
-    x = jax.random.normal(jax.random.key(0), (4, 5, 24))
+    x = jax.random.normal(jax.random.key(0), (4, 5, 24), jnp.float32)
     after, report = ht.compress(model, budget=1500, calibration=[x])
     assert report.params_after <= 1500
     assert after(x).shape == (4, 5, 24)
