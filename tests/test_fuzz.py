@@ -147,6 +147,13 @@ def test_schedule_file_is_a_schedule_or_refused(data):
         assert isinstance(Schedule.from_json(text).explain(), str)
 
 
+def test_step_without_a_name_is_refused():  # found by fuzzing
+    fields = copy.deepcopy(SCHEDULE)
+    fields["steps"][-1]["out"] = None
+    with pytest.raises(ValueError, match="has no name"):
+        Schedule.from_json(json.dumps(fields))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")

@@ -264,6 +264,8 @@ class Schedule:
         for step in self.steps:
             if step.left not in open_operands or step.right not in open_operands:
                 raise ValueError(f"step {step} uses an operand that is not there")
+            if not isinstance(step.out, str):
+                raise ValueError(f"step {step} makes an operand that has no name")
             if BATCH in open_operands[step.right]:
                 raise ValueError(f"step {step} has the input's operand on the right")
             made = set(open_operands.pop(step.left)) | set(open_operands.pop(step.right, ()))
