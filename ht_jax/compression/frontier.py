@@ -103,8 +103,7 @@ class Frontier:
     def _warn_of_bounds(self, chosen: Mapping[Site, Choice], left: str) -> None:
         """Says so where a budget stays unused because no finer decomposition was made for it."""
         for site, choice in chosen.items():
-            finest = min((c.error for c in self.choices[site] if c.error), default=0.0)
-            if 0 < choice.error <= finest and isinstance(choice.format, HT):
+            if isinstance(choice.format, HT) and paths.is_bounded(choice.format):
                 warnings.warn(
                     f"{site.name}: the decomposition for budgets stops at ranks of {paths.LEAF} "
                     f"for the input's modes, {paths.INNER} elsewhere; {left} stay unused. "

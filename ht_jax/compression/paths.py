@@ -115,6 +115,12 @@ def _reduced(x: Float[Array, "*modes"]) -> tuple[Array, list[Array]]:
     return x, frames
 
 
+def is_bounded(fmt: HT) -> bool:
+    """Whether a format of a budget's path has a rank at its bound."""
+    inputs = fmt.dimension_tree.leaves[1:]
+    return any(r == (LEAF if node in inputs else INNER) for node, r in fmt.ranks.items())
+
+
 def _truncated(tensor: HTTensor, fmt: HT) -> Weight:
     return as_weight(truncate(tensor, ranks=fmt.ranks), fmt)
 
