@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from rich.console import Console
 
 from ht_jax import export, nn
 from ht_jax.compression import Report, frontier
+from ht_jax.compression.whiten import Whitener
 from ht_jax.files import write_json
 from ht_jax.summary import align, walk
 from ht_jax.train import Counts, OptimizerConfig, Task, TrainConfig, UserError, command, load_run
@@ -91,6 +92,7 @@ def _compress(config: Config) -> None:
     trained, task = load_run(config.run)
     with console.status("analysing the model"):
         found = _frontier(config, task)
+    whiteners = {site.name.removesuffix("/kernel"): w for site, w in found.whiteners.items()}
     known = {
         "command": shlex.join(["python", *sys.argv]),
         "versions": versions(),
@@ -103,12 +105,12 @@ def _compress(config: Config) -> None:
         with console.status(f"compressing to {budget:,} numbers"):
             model, report = found.within(_whole(config, task, budget), refine=config.refine)
         print(report, flush=True)
-        rows.append(_measured(config, trained, task, model, report, budget))
+        rows.append(_measured(config, trained, task, (model, report), budget, whiteners))
         print(json.dumps({k: v for k, v in rows[-1].items() if k != "matrices"}), flush=True)
         write_json(_output(config), {**known, "rows": rows})
-    found = {**known, "rows": rows, "dense": _dense(config, task)}
-    write_json(_output(config), found)
-    print(_table(found))
+    results = {**known, "rows": rows, "dense": _dense(config, task)}
+    write_json(_output(config), results)
+    print(_table(results))
 
 
 def _time(config: Config) -> None:
@@ -189,9 +191,15 @@ def _whole(config: Config, task: Task, budget: int) -> int:
 
 
 def _measured(
-    config: Config, trained: TrainConfig, task: Task, model: Any, report: Report, budget: int
+    config: Config,
+    trained: TrainConfig,
+    task: Task,
+    compressed: tuple[Any, Report],
+    budget: int,
+    whiteners: Mapping[str, Whitener],
 ) -> dict[str, Any]:
     """The accuracies of a compressed model, fine-tuned too if asked for, and its files."""
+    model, report = compressed
     row: dict[str, Any] = {
         "budget": budget,
         "params": report.params_after,
@@ -205,7 +213,7 @@ def _measured(
     for split in ("validation", "test"):
         row[f"{split}_accuracy"] = _accuracy(task, model, split)
     if config.finetune:
-        model, found = _finetuned(config, trained, task, model, report, budget)
+        model, found = _finetuned(config, trained, task, compressed, budget, whiteners)
         row |= found
     stem = _stem(config, budget)
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -217,8 +225,14 @@ def _measured(
 
 
 def _finetuned(
-    config: Config, trained: TrainConfig, task: Task, model: Any, report: Report, budget: int
+    config: Config,
+    trained: TrainConfig,
+    task: Task,
+    compressed: tuple[Any, Report],
+    budget: int,
+    whiteners: Mapping[str, Whitener],
 ) -> tuple[Any, dict[str, Any]]:
+    model, report = compressed
     tuned = dataclasses.replace(
         trained,
         workdir=_stem(config, budget),
@@ -232,7 +246,7 @@ def _finetuned(
     )
     student = dataclasses.replace(task, model=model, counts=Counts(report.params_after, *numbers))
     options = {"stretches": config.stretches, "riemannian": config.riemannian}
-    model, summary = finetune(tuned, student, task.model, **options)
+    model, summary = finetune(tuned, student, task.model, **options, whiteners=whiteners)
     return model, {
         "finetuned_steps": config.finetune,
         "finetuned_params": _numbers(model),

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from ht_jax import nn
 from ht_jax.compression.paths import as_weight, falling_ranks
+from ht_jax.compression.whiten import Whitener
 from ht_jax.formats import HT, Weight
 from ht_jax.summary import walk
 from ht_jax.tensor import HTTensor, singular_values, truncate
@@ -23,17 +24,24 @@ from ht_jax.tensor import HTTensor, singular_values, truncate
 GROWTH = 4  # singular values by which a spectrum is continued
 
 
-def adapted(model: nnx.Module, key: jax.Array) -> nnx.Module:
+def adapted(
+    model: nnx.Module, key: jax.Array, whiteners: Mapping[str, Whitener] | None = None
+) -> nnx.Module:
     """A copy of a model whose HT matrices have other ranks, for at most as many numbers.
 
     Args:
         model: the model.
         key: for the directions in which frames grow.
+        whiteners: by the name of a matrix, coordinates in which its singular values say what
+            the outputs feel; by default its own.
     """
     model = nnx.clone(model)
-    for n, (_, module) in enumerate(walk(model)):
+    for n, (path, module) in enumerate(walk(model)):
         if isinstance(module, nn.TensorDense) and isinstance(module.format, HT):
-            module.hold(adapt(module.weight, jax.random.fold_in(key, n)))
+            weight, found = module.weight, (whiteners or {}).get(path)
+            weight = found.whitened_weight(weight) if found else weight
+            weight = adapt(weight, jax.random.fold_in(key, n))
+            module.hold(found.coloured(weight) if found else weight)
     return model
 
 

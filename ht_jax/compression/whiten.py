@@ -83,6 +83,15 @@ class Whitener:
         y = y * jnp.asarray(self.scale, y.dtype)
         return y if self.output is None else y @ jnp.asarray(self.output, y.dtype)
 
+    def whitened_weight(self, weight: Weight) -> Weight:
+        """The whitened weight of one whose format cuts the same modes, in full."""
+        net, cores = weight.format.network(), dict(weight.cores)
+        cores = _each(cores, net, net.inputs, self.inputs)
+        cores = _each(cores, net, net.outputs, [] if self.output is None else [self.output])
+        first, *_ = cores
+        cores[first] = cores[first] * jnp.asarray(self.scale, cores[first].dtype)
+        return Weight(cores, weight.format)
+
     def coloured(self, weight: Weight) -> Weight:
         """The weight whose whitened one is given, in whatever format that cuts the same modes."""
         net, cores = weight.format.network(), dict(weight.cores)

@@ -5,13 +5,14 @@ on the manifold of their ranks (`ht_jax.compression.manifold`).
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import jax
 from flax import nnx
 
 from ht_jax.compression.adapt import adapted
 from ht_jax.compression.manifold import on_manifold, orthonormal
+from ht_jax.compression.whiten import Whitener
 from ht_jax.train.config import TrainConfig
 from ht_jax.train.distill import distilled
 from ht_jax.train.loop import train
@@ -28,6 +29,7 @@ def finetune(
     *,
     stretches: int = 1,
     riemannian: bool = False,
+    whiteners: Mapping[str, Whitener] | None = None,
 ) -> tuple[nnx.Module, Summary]:
     """Trains a task's model on its labels and on a teacher's logits.
 
@@ -39,6 +41,7 @@ def finetune(
         stretches: Parts of the run, between which ranks of HT matrices fall where their singular
             values end steeply and grow where these press; the numbers never become more.
         riemannian: Whether HT matrices move on the manifold of their ranks.
+        whiteners: As `adapted` takes them.
 
     Returns:
         The model, and the summary of the last stretch.
@@ -51,7 +54,8 @@ def finetune(
         raise ValueError(f"{stretches} stretches of {config.steps} steps: give each one or more")
     task, summaries = distilled(task, teacher), []
     for n in range(stretches):
-        model = adapted(task.model, jax.random.key(config.seed + n)) if n else task.model
+        key = jax.random.key(config.seed + n)
+        model = adapted(task.model, key, whiteners) if n else task.model
         share = dataclasses.replace(config, workdir=config.workdir / f"stretch_{n}", steps=steps)
         stretch = _stretch(task, model, n * steps, riemannian)
         summaries.append(train(share, stretch))
