@@ -16,7 +16,7 @@ FRAMES_A_STEP = 16 * 6
 SHOWN = {
     "flax nnx.RNN, dense": "Flax LSTM",
     "torch LSTM": "PyTorch LSTM",
-    "torch Linear(16) + LSTM": "Linear(16) + LSTM",
+    "torch Linear(16) + LSTM": "PyTorch Linear(16) + LSTM",
     "HT-LSTM": "HT-LSTM",
     "FDHT-LSTM": "FDHT-LSTM",
     "FDHT-LSTM, bfloat16": "FDHT-LSTM, bfloat16",
@@ -47,8 +47,8 @@ def overview(runs: dict[str, dict[str, Any]], bench: dict[str, Any], path: Path)
         if name in rows
     }
     cost, value = "numbers in all weights", "training speed, frames a second"
+    speed.set(yscale="log")  # before the names are placed
     plot.plot_pareto(points, cost=cost, value=value, axes=speed)
-    speed.set(yscale="log")
     drawn.savefig(path)
 
 

@@ -51,7 +51,8 @@ def plot_network(fmt: Format) -> Figure:
     _draw_cores(axes, net, places)
     axes.set_axis_off()
     room = LEG + 0.35  # for the legs and their sizes
-    axes.set(xlim=(min(across) - room, max(across) + room), ylim=(min(up) - room, max(up) + room))
+    above = 0.3 if _hang(places) else room
+    axes.set(xlim=(min(across) - room, max(across) + room), ylim=(min(up) - room, max(up) + above))
     size = f"{fmt.in_features:,} × {fmt.out_features:,} as {type(fmt).__name__}"
     cores = f"{len(net.cores)} core{'s' * (len(net.cores) > 1)}"
     axes.set_title(f"{size}: {cores}, {fmt.num_params:,} numbers", fontsize=11, color=INK)
@@ -156,14 +157,18 @@ def _middle(cores: Sequence[str], places: Places) -> tuple[float, float]:
     return sum(x) / len(x), (min(y) + max(y)) / 2
 
 
+def _hang(places: Places) -> bool:
+    """Whether cores stand above the lowest ones, whose legs then all hang below."""
+    low, high = (end(y for _, y in places.values()) for end in (min, max))
+    return high > low == 0
+
+
 def _draw_legs(axes: Axes, net: TensorNetwork, places: Places) -> None:
-    top = max(y for _, y in places.values())
     for core, indices in net.cores:
         reads = [i for i in indices if i in net.inputs]
         writes = [i for i in indices if i in net.outputs]
         x, y = places[core]
-        # Where other cores stand above one with both kinds of legs, both hang below, apart.
-        apart = 0.17 if reads and writes and top > 0 else 0.0
+        apart = 0.17 if reads and writes and _hang(places) else 0.0
         up = y >= 0 and not apart
         _draw_group(axes, net, reads, (x, y), -apart, LEG if up else -LEG, BLUE)
         _draw_group(axes, net, writes, (x, y), apart, -LEG, VERMILION)
@@ -191,11 +196,11 @@ def _draw_cores(axes: Axes, net: TensorNetwork, places: Places) -> None:
     opened = {*net.inputs, *net.outputs}
     for core, indices in net.cores:
         color = SKY if opened & {*indices} else YELLOW
-        axes.scatter(*places[core], s=330, marker="o", color=color, edgecolor=INK, zorder=3)
+        axes.scatter(*places[core], s=520, marker="o", color=color, edgecolor=INK, zorder=3)
         count = f"{math.prod(net.shape(core)):,}"
-        axes.text(*places[core], count, fontsize=7 if len(count) < 5 else 5.5, **_label(INK, 0))
+        axes.text(*places[core], count, fontsize=9 if len(count) < 5 else 7, **_label(INK, 0))
 
 
-def _label(color: str, size: int = 9) -> dict:
+def _label(color: str, size: int = 10) -> dict:
     style = {"ha": "center", "va": "center", "color": color, "zorder": 4}
     return {**style, "fontsize": size} if size else style

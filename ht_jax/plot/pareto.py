@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GAP = 11.0  # points between two labels that would overlap
+GAP, CLEAR = 12.0, 9.0  # points between two labels, and from a label to another's marker
+REACH = 80.0  # points across within which names may meet
 
 
 def plot_pareto(
@@ -79,7 +80,7 @@ def _tick(axes: Axes, costs: Sequence[float]) -> None:
 
 
 def _label(axes: Axes, systems: Mapping[str, Sequence[float]], front: Sequence[str]) -> None:
-    """Names to the right of their points, the lower ones moved down where they would overlap."""
+    """Names to the right of their points, moved up or down as little as clears all others."""
     axes.autoscale_view()
     scale = 72 / axes.get_figure(root=True).dpi  # pyright: ignore[reportOptionalMemberAccess]
     place = axes.transData.transform
@@ -87,11 +88,13 @@ def _label(axes: Axes, systems: Mapping[str, Sequence[float]], front: Sequence[s
     placed: list[tuple[float, float]] = []
     for name in sorted(at, key=lambda name: -at[name][1]):
         x, y = at[name]
-        wanted = y
-        near = [other for other in placed if abs(other[0] - x) < 80]
-        while any(abs(other[1] - wanted) < GAP for other in near):
-            wanted -= 1
+        taken = [(v, GAP) for u, v in placed if abs(u - x) < REACH]
+        taken += [(v, CLEAR) for u, v in at.values() if 2 < u - x < REACH]
+        shifts = sorted(range(-200, 200), key=abs)
+        free = (y + s for s in shifts if all(abs(y + s - v) >= gap for v, gap in taken))
+        wanted = next(free, y)
         placed.append((x, wanted))
-        style: dict[str, Any] = {"fontsize": 8, "fontweight": "bold" if name in front else "normal"}
+        style: dict[str, Any] = {"fontsize": 9, "fontweight": "bold" if name in front else "normal"}
         style |= {"xytext": (7, wanted - y), "textcoords": "offset points", "va": "center"}
+        style |= {"bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}}
         axes.annotate(name, (systems[name][0], systems[name][1]), **style)

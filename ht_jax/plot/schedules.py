@@ -48,7 +48,7 @@ def plot_schedule(schedule: Schedule) -> Figure:
     costs = step_costs(schedule, device(jax.default_backend()))
     count = max(len(schedule.network.cores) + 1, len(schedule.steps))
     figure = new_figure(10, 1.2 + 0.42 * count)
-    tree, bars = figure.subplots(1, 2, width_ratios=(1.1, 1))
+    tree, bars = figure.subplots(1, 2, width_ratios=(1, 1.1))
     _draw_tree(tree, schedule, costs)
     _draw_bars(bars, schedule, costs)
     figure.suptitle(_title(schedule, costs), fontsize=11)
@@ -83,7 +83,7 @@ def _draw_tree(axes: Axes, schedule: Schedule, costs: tuple[StepCost, ...]) -> N
         color = _colour(schedule, step)
         axes.scatter(*node, s=size, color=color, edgecolor=INK, zorder=3)
         white = "white" if color == BLUE else INK
-        axes.text(*node, str(n), ha="center", va="center", fontsize=8, color=white, zorder=4)
+        axes.text(*node, str(n), ha="center", va="center", fontsize=9, color=white, zorder=4)
         places[step.out] = node
     axes.set_axis_off()
     axes.margins(x=0.12, y=0.08)
@@ -97,9 +97,9 @@ def _draw_bars(axes: Axes, schedule: Schedule, costs: tuple[StepCost, ...]) -> N
     for n, step, cost, time in zip(rows, schedule.steps, costs, times):
         text = f"{time:.3g} ms, {_bytes(cost.bytes_moved)}: {_shape(schedule, step)}"
         place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(text, (time, n), fontsize=8, **place)
+        axes.annotate(text, (time, n), fontsize=9, **place)
     axes.set_yticks(rows)
-    axes.set(xlim=(0, 2.1 * max(times)), xlabel="modelled time, ms", ylabel="contraction")
+    axes.set(xlim=(0, 3 * max(times)), xlabel="modelled time, ms", ylabel="contraction")
     axes.invert_yaxis()
     bare(axes)
 

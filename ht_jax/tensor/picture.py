@@ -36,12 +36,13 @@ def plot_sv(x: HTTensor, *, profile: bool = True) -> Any:
     places = places_of(x.tree)
     depth = -min(y for _, y in places.values())
     count = x.tree.num_modes
-    width, height = max(6.0, 1.3 * count), 1.5 * (depth + 1) + (1.8 if profile else 0.3)
+    width, height = max(6.0, 1.6 * count), 1.6 * (depth + 1) + (1.6 if profile else 0.0)
     figure = figure_of(figsize=(width, height))
-    base = 1.9 / height if profile else 0.06
-    canvas = figure.add_axes((0.06, base, 0.92, 0.97 - base))
-    canvas.set(xlim=(-0.6, count - 0.4), ylim=(-depth - 0.6, 0.5))
+    base = 1.7 / height if profile else 0.02
+    canvas = figure.add_axes((0.06, base, 0.92, 0.94 - base))
+    canvas.set(xlim=(-0.6, count - 0.4), ylim=(-depth - 0.45, 0.2))
     canvas.axis("off")
+    canvas.set_title("singular values at every node, by index; r: rank", fontsize=11)
     _draw_edges(canvas, x.tree, places)
     largest = max((s[0] for s in values.values()), default=1.0) or 1.0
     least = min((s[s > 0].min(initial=largest) for s in values.values()), default=largest)
@@ -65,7 +66,7 @@ def _matplotlib() -> Any:
 
 
 def _box() -> dict[str, Any]:
-    return {"bbox": {"facecolor": "white", "edgecolor": "0.6"}, "fontsize": 8}
+    return {"bbox": {"facecolor": "white", "edgecolor": "0.6"}, "fontsize": 10}
 
 
 def places_of(tree: DimensionTree) -> dict[str, tuple[float, float]]:
@@ -95,9 +96,9 @@ def _draw_values(
     axes.semilogy(np.arange(1, len(s) + 1), np.maximum(s, limits[0]), ".-", ms=4, lw=0.8)
     axes.set(ylim=limits, xlim=(0.5, max(len(s), 2) + 0.5))
     label = node.removeprefix("node_").replace("leaf_", "leaf ")
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # hides the edge to its parent
-    axes.set_title(f"{label}: r={len(s)}", fontsize=7, pad=3, bbox=behind)
-    axes.tick_params(labelsize=5, length=2, pad=1)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # hides the edge to its parent
+    axes.set_title(f"{label}: r={len(s)}", fontsize=9, pad=4, bbox=behind)
+    axes.tick_params(labelsize=7, length=2, pad=1)
     axes.minorticks_off()
     axes.xaxis.get_major_locator().set_params(integer=True)
 
@@ -105,8 +106,9 @@ def _draw_values(
 def _draw_profile(axes: Any, x: HTTensor) -> None:
     names = [name.removeprefix("node_").replace("leaf_", "leaf ") for name in x.ranks]
     axes.bar(range(len(names)), list(x.ranks.values()), width=0.6, color="0.5")
-    axes.set_xticks(range(len(names)), names, fontsize=7, rotation=60 if len(names) > 16 else 0)
-    axes.set_ylabel("rank", fontsize=8)
-    axes.tick_params(labelsize=7)
+    axes.set_xticks(range(len(names)), names, rotation=60 if len(names) > 16 else 0)
+    axes.set_ylabel("rank", fontsize=10)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.tick_params(labelsize=9 if len(names) <= 16 else 7)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

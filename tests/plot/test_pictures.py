@@ -76,6 +76,15 @@ def test_bars_of_a_schedule_add_up_to_its_time():
     assert sum(bar.get_width() for bar in bars) == pytest.approx(1e3 * schedule.seconds)
 
 
+def test_labels_of_bars_stay_within_the_picture():
+    fmt = ht.HT((8, 10, 10, 9, 8), (4, 4, 2, 4, 2), leaf_rank=4, rank=5)
+    figure = plot.plot_schedule(ht.plan(fmt, batch=96, mode="infer"))
+    figure.draw_without_rendering()
+    bars = figure.axes[1]
+    right = max(text.get_window_extent().x1 for text in bars.texts)
+    assert right <= bars.get_window_extent().x1
+
+
 def test_step_costs_add_up_to_the_price():
     schedule = ht.plan(HT, batch=64)
     costs = step_costs(schedule, device("cpu"))
@@ -103,6 +112,14 @@ def test_pareto_labels_do_not_overlap():
     axes = plot.plot_pareto(systems, cost="numbers", value="accuracy").axes[0]
     heights = sorted(text.xyann[1] for text in axes.texts)
     assert min(np.diff(heights)) > 10
+
+
+def test_a_pareto_label_clears_the_point_beside_it():
+    systems = {"a long name": (100.0, 0.9), "near": (140.0, 0.899), "far": (1e4, 0.5)}
+    axes = plot.plot_pareto(systems, cost="numbers", value="accuracy").axes[0]
+    axes.get_figure().draw_without_rendering()
+    name = next(text for text in axes.texts if text.get_text() == "a long name")
+    assert not name.get_window_extent().contains(*axes.transData.transform(systems["near"]))
 
 
 @pytest.mark.parametrize("systems", [{}, {"a": (0.0, 1.0)}])
