@@ -34,7 +34,7 @@ def execute(source: Path) -> nbformat.NotebookNode:
 
 def _shrink(data: dict[str, str]) -> None:
     """Stores a large picture with 256 colours, a third of the size."""
-    if len(data.get("image/png", "")) > 80_000:
+    if len(data.get("image/png", "")) > 30_000:
         picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
         small = io.BytesIO()
         picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(small, "PNG", optimize=True)

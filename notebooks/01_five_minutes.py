@@ -3,14 +3,15 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/ht-jax/ht_jax/blob/main/notebooks/01_five_minutes.ipynb)
 #
-# An LSTM that reads video frames spends nearly all of its numbers on one matrix: the one from pixels
-# to gates. Here it becomes a small tensor network, in a model that is otherwise as it was.
+# An LSTM that reads video frames spends nearly all of its numbers (parameters) on one matrix: the
+# one from pixels to gates. Here we replace that matrix by a small tensor network, leave the rest of
+# the model alone, and train it. Shown for Flax NNX, for Linen, and for plain functions.
 
 # %%
 import subprocess
 import sys
 
-if "google.colab" in sys.modules:  # Colab's jax and flax are older: they go up together
+if "google.colab" in sys.modules:  # Colab ships an older jax and flax: upgrade them together
     package = "ht_jax[train] @ git+https://github.com/ht-jax/ht_jax"
     install = ["pip", "install", "--quiet", "--upgrade", "jax", "jaxlib", "flax", package]
     subprocess.run([sys.executable, "-m", *install], check=True)
@@ -32,63 +33,90 @@ from ht_jax import data, plot
 # %% [markdown]
 # ## The swap, in Flax NNX
 #
-# Frames of 160 x 120 pixels in three colours are 57,600 numbers. The dense layer would hold 59
-# million of them; it is only described here, without memory.
+# A model that you may have: frames of 160 x 120 pixels in three colours, 57,600 values each, go
+# through a dense LSTM.
+
 
 # %%
-dense = nnx.eval_shape(
-    lambda: nnx.RNN(nnx.OptimizedLSTMCell(57_600, 256, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
-)
+class Classifier(nnx.Module):
+    def __init__(self, rngs):
+        cell = nnx.OptimizedLSTMCell(57_600, 256, rngs=rngs)
+        self.rnn = nnx.RNN(cell, rngs=rngs)
+        self.head = nnx.Linear(256, 8, rngs=rngs)
 
-fmt = ht.HT(in_modes=(8, 10, 10, 9, 8), out_modes=(4, 4, 2, 4, 2), leaf_rank=4, rank=5)
-cell = ht.nn.LSTMCell(57_600, 256, input=fmt, rngs=nnx.Rngs(0))  # was nnx.OptimizedLSTMCell
-rnn = ht.nn.RNN(cell)  # was nnx.RNN
+    def __call__(self, frames):
+        return self.head(self.rnn(frames)[:, -1])
 
-
-def count(model):
-    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
-
-
-print(
-    f"dense {count(dense):,}   HT {count(rnn):,}, of which the matrix {fmt.with_gates(4).num_params:,}"
-)
-rnn(jnp.ones((2, 6, 57_600))).shape
 
 # %% [markdown]
-# The output has the shape that `nnx.RNN` gives. `ht.summary` says what each layer holds and costs.
+# The swap takes three lines. `HT`, hierarchical Tucker, is the *format* of the matrix. Its *modes*
+# factor the sizes, 8 * 10 * 10 * 9 * 8 = 57,600 and 4 * 4 * 2 * 4 * 2 = 256; its *ranks* set how much
+# the network can express. (Notebook 2 draws it.)
 
 # %%
-print(ht.summary(rnn))
+fmt = ht.HT(in_modes=(8, 10, 10, 9, 8), out_modes=(4, 4, 2, 4, 2), leaf_rank=4, rank=5)
+
+
+class SmallClassifier(Classifier):
+    def __init__(self, rngs):
+        cell = ht.nn.LSTMCell(57_600, 256, input=fmt, rngs=rngs)  # was nnx.OptimizedLSTMCell
+        self.rnn = ht.nn.RNN(cell)  # was nnx.RNN
+        self.head = nnx.Linear(256, 8, rngs=rngs)
+
+
+model = SmallClassifier(nnx.Rngs(0))
+model(jnp.ones((2, 6, 57_600))).shape
+
+# %% [markdown]
+# `ht.tensorize` makes the same swap in a model as it stands, by path, with new random weights. (To
+# keep trained weights, from Flax or PyTorch, see notebook 4.) Here `nnx.eval_shape` only describes the
+# dense model: its 59 million numbers take no memory.
+
+# %%
+dense = nnx.eval_shape(lambda: Classifier(nnx.Rngs(0)))
+_, report = ht.tensorize(dense, {"rnn": fmt})
+print(report)
+
+# %% [markdown]
+# `ht.summary` says what each layer holds and costs. The input layer holds 2,269 numbers: 1,245 in
+# the network, which computes all four gates (its first out mode is 4 * 4 = 16), and 1,024 biases.
+
+# %%
+print(ht.summary(model))
 
 # %% [markdown]
 # ## The same in Linen
 #
-# `nnx.bridge.to_linen` makes a Linen module of it: `init` and `apply` as always.
-
-
-# %%
-class Classifier(linen.Module):
-    @linen.compact
-    def __call__(self, x):
-        cell = nnx.bridge.to_linen(ht.nn.LSTMCell, 48, 16, input=ht.HT((8, 6), (4, 4), rank=3))
-        carry = (jnp.zeros((x.shape[0], 16)),) * 2
-        for frame in range(x.shape[1]):
-            carry, hidden = cell(carry, x[:, frame])
-        return linen.Dense(5)(hidden)
-
-
-x = jnp.ones((2, 3, 48))
-variables = Classifier().init(jax.random.key(0), x)
-Classifier().apply(variables, x).shape
-
-# %% [markdown]
-# ## And as plain functions
-#
-# A weight is a pytree; `ht.apply(weight, x)` is `x @ weight.to_dense()`, contracted in a planned
-# order and never formed. It goes through `jit`, `grad` and `vmap` like any array.
+# `nnx.bridge.to_linen` makes a Linen module of what a function returns; `init` and `apply` work as
+# always. The sizes are small from here on.
 
 # %%
 small = ht.HT((8, 6), (4, 4), rank=3)
+
+
+class LinenClassifier(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        def rnn(rngs):
+            return ht.nn.RNN(ht.nn.LSTMCell(48, 16, input=small, rngs=rngs))
+
+        x = nnx.bridge.to_linen(rnn)(x)  # was linen.RNN(linen.OptimizedLSTMCell(16))(x)
+        return linen.Dense(5)(x[:, -1])
+
+
+x = jnp.ones((2, 3, 48))
+variables = LinenClassifier().init(jax.random.key(0), x)
+LinenClassifier().apply(variables, x).shape
+
+# %% [markdown]
+# ## And in plain functions
+#
+# `init` draws a weight: a pytree whose arrays are the *cores* of the network. `ht.apply(weight, x)`
+# equals `x @ weight.to_dense()`, contracted in a planned order that forms the matrix only where that
+# is cheaper. Weights pass through `jit`, `grad` and `vmap` like any pytree. `with_gates(4)` widens a
+# format to the four gates, which cells do themselves.
+
+# %%
 params = {
     "w": small.with_gates(4).init(jax.random.key(0)),
     "u": jax.random.normal(jax.random.key(1), (16, 64)) / 4,
@@ -117,14 +145,11 @@ jax.tree.map(jnp.shape, gradients["w"].cores)
 # ## Training it
 #
 # Handwritten digits move through clips of six frames; the model tells in which of eight directions.
-# The frames are small here, 80 x 60, so that a laptop trains in seconds. FDHT-LSTM holds *both*
-# matrices of the LSTM in one tensor; `ht.suggest` finds its modes and ranks for a budget.
+# The frames are smaller here, 80 x 60 pixels, to train quickly.
 
 # %%
-scene = data.Scene(60, 80, sizes=(28, 36), travels=(6.0, 20.0))
+scene = data.Scene(height=60, width=80, sizes=(28, 36), travels=(6.0, 20.0))  # all in pixels
 rng = np.random.default_rng(0)
-
-
 sprites = np.minimum(load_digits().images * 16, 255).astype(np.uint8)
 
 
@@ -135,14 +160,22 @@ def clips(count, images):
     return np.stack(frames), np.array([path.direction for path in paths])
 
 
+# %% [markdown]
+# FDHT-LSTM holds *both* matrices of the LSTM, from the pixels and from the hidden state, in one
+# network (`joint=`). `ht.suggest` proposes modes and ranks for a budget of numbers, the best first.
+
+# %%
 PIXELS, HIDDEN = 60 * 80 * 3, 256
 joint = ht.suggest(PIXELS + HIDDEN, HIDDEN, budget=1_300, gates=4)[0].format
 rngs = nnx.Rngs(0)
 cell = ht.nn.LSTMCell(PIXELS, HIDDEN, joint=joint, rngs=rngs)
-rnn = ht.nn.RNN(cell, scale=1 / 64)  # how uint8 pixels are read
+rnn = ht.nn.RNN(cell, scale=1 / 64)  # uint8 pixels are multiplied by this
 model = ht.models.VideoClassifier(rnn, HIDDEN, len(data.DIRECTIONS), rngs=rngs)
-held, dense = cell.joint.format.num_params, (PIXELS + HIDDEN) * 4 * HIDDEN
-print(f"{held:,} numbers in place of {dense:,}")
+held, before = cell.joint.format.num_params, (PIXELS + HIDDEN) * 4 * HIDDEN
+print(f"{held:,} numbers in place of {before:,}")
+
+# %% [markdown]
+# The training step is ordinary Optax, on the pytree that `nnx.split` takes out of the model.
 
 # %%
 graph, params = nnx.split(model)
@@ -163,23 +196,27 @@ def train_step(params, state, frames, labels):
     return optax.apply_updates(params, updates), state, loss, accuracy
 
 
+# %%
 state, records = optimizer.init(params), []
 for step in range(1, STEPS + 1):
     params, state, loss, accuracy = train_step(params, state, *clips(32, sprites[300:]))
     records.append({"step": step, "split": "train", "loss": loss, "accuracy": accuracy})
 
 # %%
-frames, labels = clips(400, sprites[:300])  # digits that training has not seen
+frames, labels = clips(400, sprites[:300])  # digits that training did not see
 model = nnx.merge(graph, params)
 found = np.asarray(model(frames).argmax(-1))
 accuracy = (found == labels).mean()
-print(f"accuracy on digits not seen: {accuracy:.1%} (chance is 12.5%)")
+print(f"accuracy on 400 clips of unseen digits: {accuracy:.1%} (chance is 12.5%)")
 plot.plot_run(records, "FDHT-LSTM")
 
 # %% [markdown]
-# What it sees, and what it says:
+# What it sees and what it says: three clips, then one that it gets wrong, if there is one. Next,
+# notebook 2 draws what these networks are, notebook 3 shows why they are fast, notebook 4 compresses
+# a trained LSTM, and notebook 5 reads your own videos.
 
 # %%
-names = data.DIRECTIONS
-texts = [f"{names[a]}, taken for {names[b]}" for a, b in zip(labels, found)]
-plot.plot_frames(frames[:3], texts[:3], (found == labels)[:3])
+names, right = data.DIRECTIONS, found == labels
+shown = [*np.flatnonzero(right)[:3], *np.flatnonzero(~right)[:1]]
+texts = [f"moves {names[labels[n]]}, predicted {names[found[n]]}" for n in shown]
+plot.plot_frames(frames[shown], texts, right[shown])
