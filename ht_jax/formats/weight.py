@@ -142,7 +142,7 @@ def apply(
     precision: jax.lax.PrecisionLike = None,
     schedule: schedules.Schedule | None = None,
 ) -> Shaped[Array, "*batch out_features"]:
-    """`x @ weight.to_dense()`, contracted as planned: the kernel is formed only where that is cheaper.
+    """`x @ weight.to_dense()`, contracted as planned; the kernel is formed where that is cheaper.
 
     Args:
         weight: the cores.
