@@ -54,8 +54,8 @@ plot.plot_tree(fmt)
 plot.plot_network(fmt)
 
 # %% [markdown]
-# Another format is just another network. In a tensor ring (TR) the cores stand in a circle;
-# `closing_rank` is the rank of the edge that closes it.
+# Another format is just another network. In a tensor ring (TR) the cores form a ring, those of the
+# input above and those of the output below; `closing_rank` is the rank of the edge that closes it.
 
 # %%
 plot.plot_network(ht.TR((4, 2, 5, 8, 6, 5, 3, 2), (4, 4, 2, 4, 2), rank=5, closing_rank=10))

@@ -63,7 +63,7 @@ plot.plot_schedule(found[0])
 # %% [markdown]
 # ## The fewest flops is not the fastest
 #
-# The schedule with the fewest flops multiplies the input with leaves one at a time. These are thin
+# The schedule with the fewest flops begins by multiplying the input with single leaves. These are thin
 # products, of a few columns, that read and write large intermediate arrays.
 
 # %%
@@ -122,8 +122,8 @@ for name, taken in fastest.items():
 
 # %% [markdown]
 # The cost model ranks schedules; it does not promise milliseconds. To measure the best few on your
-# device, call `ht.plan(fmt, batch=96, tune=True)`: the winner is kept on disk, and `ht.apply` and the
-# layers use it from then on.
+# device, call `ht.plan(fmt, batch=96, tune=True)`: the winner is kept on disk, and from then on
+# `ht.apply` and the layers of this process use it for batches of about that size.
 #
 # ## Where small stays slow
 #
