@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from configs.study import BUDGETS
+from matplotlib import ticker
 
 from ht_jax import plot
 from ht_jax.plot.style import BLUE, GREEN, GREY, INK, SKY, YELLOW, bare, family_colour, new_figure
@@ -28,18 +30,12 @@ SHOWN = {
 }
 
 
-def overview(runs: dict[str, dict[str, Any]], bench: dict[str, Any], path: Path) -> None:
-    """Accuracy and training time of the single runs; speed against size of all systems."""
-    drawn = new_figure(12, 4)
-    accuracy, speed = drawn.subplots(1, 2, width_ratios=(2, 4))
-    names = [f"{name}\n{run['matrix_params']:,} numbers" for name, run in runs.items()]
-    shares = [100 * run["test_accuracy"] for run in runs.values()]
-    notes = [
-        f"{share:.1f} % after {run['seconds'] + run['compile_seconds']:.0f} s"
-        for share, run in zip(shares, runs.values())
-    ]
-    _bars(accuracy, names, shares, notes, list(runs))
-    accuracy.set(xlim=(0, 180), xticks=range(0, 101, 25), xlabel="test accuracy, %")
+def overview(study: dict[str, Any], bench: dict[str, Any], path: Path) -> None:
+    """Accuracy in the study, and speed in the layer benchmark, against the numbers they need."""
+    drawn = new_figure(12, 4.6)
+    accuracy, speed = drawn.subplots(1, 2)
+    _accuracies(accuracy, study["systems"])
+    accuracy.set_ylabel(f"test accuracy, %: mean and 95 % interval of {len(study['seeds'])} seeds")
     rows = {row["system"]: row for row in bench["rows"] if "ms" in row}
     points = {
         short: (rows[name]["params"], FRAMES_A_STEP / rows[name]["ms"] * 1e3)
@@ -52,19 +48,33 @@ def overview(runs: dict[str, dict[str, Any]], bench: dict[str, Any], path: Path)
     drawn.savefig(path)
 
 
-def study(found: dict[str, Any], path: Path) -> None:
-    """Accuracy against numbers, and against training time, with 95 % intervals."""
-    drawn = new_figure(11, 4.5)
-    rows = {row["system"]: row for row in found["systems"]}
-    families = {name: row["family"] for name, row in rows.items()}
-    for ax, key, label in zip(
-        drawn.subplots(1, 2, sharey=True),
-        ("matrix_params", "seconds"),
-        ("numbers in the matrix", "training time, s"),
-    ):
-        points = {name: (row[key], *_mean(row)) for name, row in rows.items()}
-        plot.plot_pareto(points, cost=label, value="test accuracy, %", families=families, axes=ax)
-    drawn.savefig(path)
+def _accuracies(ax: Any, systems: Sequence[dict[str, Any]]) -> None:
+    """A line through the sizes of each family, the published one larger; dense ones as bands."""
+    for family in dict.fromkeys(row["family"] for row in systems):
+        rows = [row for row in systems if row["family"] == family]
+        (_band if rows[0]["format"] is None else _line)(ax, family, rows)
+    ax.set(xscale="log", xlabel="numbers in the compressed matrix", ylim=(0, None))
+    ax.set_xticks(BUDGETS, [f"{budget:,}" for budget in BUDGETS])
+    ax.xaxis.set_minor_locator(ticker.NullLocator())
+    ax.legend(loc="lower right", ncols=2, fontsize=8, framealpha=1)
+    bare(ax)
+
+
+def _line(ax: Any, family: str, rows: Sequence[dict[str, Any]]) -> None:
+    rows = sorted(rows, key=lambda row: row["matrix_params"])
+    numbers, means = [row["matrix_params"] for row in rows], [_mean(row) for row in rows]
+    style = {"color": family_colour(family), "capsize": 2, "linewidth": 1.2, "markersize": 4}
+    ax.errorbar(numbers, *zip(*means), fmt="o-", label=family, **style)
+    published = next(row for row in rows if row["budget"] is None)
+    place = (published["matrix_params"], _mean(published)[0])
+    ax.plot(*place, "o", color=family_colour(family), markersize=8, markeredgecolor=INK)
+
+
+def _band(ax: Any, family: str, rows: Sequence[dict[str, Any]]) -> None:
+    ((mean, half),) = map(_mean, rows)
+    color, text = family_colour(family), f"{family}, {rows[0]['matrix_params']:,} numbers"
+    ax.axhline(mean, color=color, linestyle="--", label=text)
+    ax.axhspan(mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
 
 
 def _mean(row: dict[str, Any]) -> tuple[float, float]:
@@ -81,17 +91,6 @@ def curves(workdirs: Sequence[Path], path: Path) -> None:
 def samples(frames: np.ndarray, texts: Sequence[str], correct: Sequence[bool], path: Path) -> None:
     """Clips with their true and predicted classes, a row of frames each."""
     plot.plot_frames(frames, texts, correct).savefig(path)
-
-
-def _bars(ax: Any, labels: list[str], values: list[float], notes: list[str], systems: list[str]):
-    """Horizontal bars, the first on top, each with a note at its end."""
-    ax.barh(labels, values, color=[family_colour(system) for system in systems])
-    for n, (value, note) in enumerate(zip(values, notes)):
-        place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(note, (value, n), **place)
-    ax.invert_yaxis()
-    bare(ax)
-    ax.grid(visible=False, axis="y")
 
 
 METHODS = {

@@ -40,17 +40,15 @@ def report(
     singles = results_tables.read_runs(results)
     bench = results_tables.read(results / "bench_layer.json")
     repeats = results_tables.read_repeats(results)
-    study = results / "study.json"
+    study = results_tables.read(results / "study.json")
     found = [results_tables.runs_table(singles), results_tables.bench_table(bench)]
     found += [results_tables.repeats_table(repeats)] if repeats else []
-    found += results_tables.study_tables(results_tables.read(study)) if study.exists() else []
+    found += results_tables.study_tables(study)
     for table in (*found, results_tables.published_table(repeats)):
         table.print(form)
     if pictures_dir is not None:
         pictures_dir.mkdir(parents=True, exist_ok=True)
-        pictures.overview(singles, bench, pictures_dir / "overview.png")
-        if study.exists():
-            pictures.study(results_tables.read(study), pictures_dir / "study.png")
+        pictures.overview(study, bench, pictures_dir / "overview.png")
         draw_runs(runs, pictures_dir)
 
 

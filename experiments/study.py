@@ -50,6 +50,8 @@ class Options:
     """All systems with normalised projections, and Muon for their cores."""
     only: tuple[str, ...] = ()
     """Families to train, such as HT TT; all unless given."""
+    published: bool = False
+    """The published sizes alone, without those of equal budgets."""
     plan: bool = False
     """State what would be run and how long it takes, and stop."""
     json_file: Path | None = None
@@ -199,6 +201,7 @@ def study(options: Options) -> None:
         options: the command line.
     """
     chosen = [s for s in systems() if not options.only or s.family in options.only]
+    chosen = [s for s in chosen if s.budget is None or not options.published]
     if not chosen:
         families = ", ".join(dict.fromkeys(s.family for s in systems()))
         raise UserError(f"--only {' '.join(options.only)} names no family: choose from {families}")

@@ -19,7 +19,7 @@ def program(experiments):
 
 @pytest.fixture
 def results(tmp_path):
-    """The committed results, a repeated run and a study of two systems."""
+    """The committed results, a repeated run and a study of three systems."""
     folder = tmp_path / "results"
     folder.mkdir()
     for path in RESULTS.glob("*_l*.json"):
@@ -29,7 +29,9 @@ def results(tmp_path):
     repeat = {"mean": MEAN, "runs": [run] * 5}
     (folder / "repeat_ucf11_ht_lstm.json").write_text(json.dumps(repeat))
     row = {"matrix_params": 1245, "params": 9, "learning_rate": 0.01, "seconds": 90.0, "mean": MEAN}
+    row |= {"budget": None, "format": "HT(...)"}
     systems = [{**row, "system": name, "family": name} for name in ("HT", "TT")]
+    systems.append({**row, "system": "LSTM", "family": "LSTM", "format": None})
     pair = {"first": "HT", "second": "TT", "difference": 0.02, "half_width": 0.01, "p_value": 0.004}
     study = {"systems": systems, "comparisons": [{**pair, "p_holm": 0.02}]}
     (folder / "study.json").write_text(json.dumps({**study, "seeds": [0, 1], "steps": 3000}))
@@ -64,7 +66,7 @@ def test_other_forms(program, results, capsys):
 def test_pictures_are_drawn(program, results, tmp_path):
     assert program.main([str(results), "--pictures-dir", str(tmp_path / "drawn")]) == 0
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "drawn").iterdir()}
-    assert set(drawn) == {"overview.png", "study.png"}
+    assert set(drawn) == {"overview.png"}
     assert all(data.startswith(b"\x89PNG") for data in drawn.values())
 
 

@@ -103,6 +103,12 @@ def test_plan_trains_nothing_but_the_timed_steps(program, tmp_path, capsys):
     assert "1 systems, 8 runs of 1000 steps" in capsys.readouterr().out
 
 
+def test_published_sizes_alone(program, tmp_path, capsys):
+    args = ["--workdir", str(tmp_path), "--plan", "--published", "--only", "HT", "TT"]
+    assert program.main(args) == 0
+    assert "2 systems, 16 runs of 1000 steps" in capsys.readouterr().out
+
+
 def test_corrected_p_values_ascend(program):
     rows = [{"p_value": p} for p in (0.01, 0.04, 0.03, 0.005)]
     corrected = [row["p_holm"] for row in program._holm(rows)]
