@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from suites import timing
+
 from ht_jax.files import write_json
 from ht_jax.train import command
 from ht_jax.train.report import versions
@@ -49,8 +51,10 @@ def bench(
     rows = importlib.import_module(f"suites.{suite}").run(batch, repeats)
     show(rows, f"{suite}: {SUITES[suite]}; {batch} clips a batch")
     if json_file is not None:
+        timing.GAUGE.read()
         about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
-        write_json(json_file, {**about, "seed": 0, "repeats": repeats, "rows": rows})
+        about |= {"seed": 0, "repeats": repeats, "one_thread_gflops": round(timing.GAUGE.gflops)}
+        write_json(json_file, {**about, "rows": rows})
 
 
 def show(rows: Sequence[dict[str, Any]], title: str) -> None:

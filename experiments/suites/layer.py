@@ -40,8 +40,9 @@ def systems(batch: int) -> Iterator[System]:
     for name in ("HT-LSTM", "FDHT-LSTM"):
         for arithmetic in ("split", "bfloat16"):
             yield system(f"{name}, {arithmetic}", rnn(cells[name], arithmetic=arithmetic), batch)
-        unrolled = rnn(cells[name], unroll=shapes.FRAMES)
-        yield system(f"{name}, unrolled", unrolled, batch)
+        for label, arithmetic in (("", "float"), (" bfloat16,", "bfloat16")):
+            unrolled = rnn(cells[name], arithmetic=arithmetic, unroll=shapes.FRAMES)
+            yield system(f"{name},{label} unrolled", unrolled, batch)
     for width in (16, 1):
         yield system(f"Linear({width}) + LSTM", lambda w=width: _Reduced(w), batch)
     yield from torch_peers.training(batch)
