@@ -8,6 +8,7 @@ from pathlib import Path
 from ht_jax.train import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 
 HIDDEN = 128
+VOWELS = 12  # features a frame
 # [x; h] of 12 + 128 numbers, as 5 * 4 * 7, to 128 = 8 * 4 * 4 numbers of each gate.
 FDHT = "HT(in_modes=(5, 4, 7), out_modes=(8, 4, 4), leaf_rank=6, rank=6)"
 # [x; h] of 13 + 128 numbers, as 6 * 4 * 6.

@@ -1,17 +1,21 @@
 """The systems of the accuracy study: every format at its published size and at equal budgets.
 
-All read Moving Fashion-MNIST at the papers' frame size, 80 classes (item x direction), and differ
+On clips all read Moving Fashion-MNIST at the papers' frame size, 80 classes (item x direction). On
+Japanese Vowels, 12 features a frame, every format holds [x; h] at the size of FDHT. Systems differ
 in the matrices of the cell and in the learning rate, which is tuned alike for each family.
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tables
 
 import ht_jax as ht
+from configs import sequences
 from ht_jax.train import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+Data = Literal["moving_fashion_mnist", "japanese_vowels"]
 
 BUDGETS = (250, 810, 1250, 3400)
 RATES = (3e-3, 1e-2, 3e-2)
@@ -29,6 +33,7 @@ class StudySystem:
         place: which matrix that is.
         cell: "lstm" or "gru".
         budget: of numbers in that matrix; None at the published size.
+        data: what it is trained on.
     """
 
     name: str
@@ -37,25 +42,39 @@ class StudySystem:
     place: str = "input"
     cell: Any = "lstm"
     budget: int | None = None
+    data: Data = "moving_fashion_mnist"
 
     @property
     def matrix_params(self) -> int:
-        """Numbers in the matrix that the study counts, gates included; dense: input-to-hidden."""
-        if self.fmt is None:
-            return tables.PIXELS * tables.HIDDEN * (3 if self.cell == "gru" else 4)
-        return self.fmt.with_gates(4).num_params
+        """Numbers in the matrix that the study counts, gates included.
+
+        Of dense cells the one that others compress: input-to-hidden, on Japanese Vowels both.
+        """
+        gates = 3 if self.cell == "gru" else 4
+        if self.fmt is not None:
+            return self.fmt.with_gates(gates).num_params
+        if self.data == "japanese_vowels":
+            return gates * sequences.HIDDEN * (sequences.VOWELS + sequences.HIDDEN)
+        return gates * tables.HIDDEN * tables.PIXELS
 
     def config(
         self, rate: float, steps: int, data_dir: Path | None, *, improved: bool = False
     ) -> TrainConfig:
         """The configuration of a run, its seed and folder still to be set."""
         formats: dict[str, Any] = {} if self.fmt is None else {self.place: repr(self.fmt)}
-        return TrainConfig(
-            model=ModelConfig(cell=self.cell, hidden=tables.HIDDEN, layer_norm=improved, **formats),
-            data=DataConfig("moving_fashion_mnist", data_dir, label="both", num_frames=6),
-            optimizer=OptimizerConfig(
-                rate, fan_in=tables.HIDDEN, cores="muon" if improved else "adam"
-            ),
+        cores: Any = "muon" if improved else "adam"
+        if self.data == "japanese_vowels":
+            _, base = sequences.PRESETS["vowels_lstm"]
+            optimizer = OptimizerConfig(rate, cores=cores)
+        else:
+            model = ModelConfig(hidden=tables.HIDDEN)
+            base = TrainConfig(model=model, data=DataConfig(self.data, label="both", num_frames=6))
+            optimizer = OptimizerConfig(rate, fan_in=tables.HIDDEN, cores=cores)
+        return dataclasses.replace(
+            base,
+            model=dataclasses.replace(base.model, cell=self.cell, layer_norm=improved, **formats),
+            data=dataclasses.replace(base.data, data_dir=data_dir),
+            optimizer=optimizer,
             steps=steps,
             eval_every=max(steps // 4, 1),
             checkpoint_every=max(steps // 2, 1),
@@ -103,8 +122,31 @@ FAMILIES: dict[str, tuple[ht.Format | None, ...]] = {
 }
 
 
-def systems() -> list[StudySystem]:
+# On Japanese Vowels: the largest of even ranks within FDHT's 1,476 numbers, of its own modes.
+VOWELS: dict[str, ht.Format] = {
+    "FDHT": ht.parse_format(sequences.FDHT),
+    "TT": ht.TT((5, 4, 7), (8, 4, 4), (5, 6)),
+    "TR": ht.TR((5, 4, 7), (8, 4, 4), rank=5),
+    "BT": ht.BT((5, 4, 7), (8, 4, 4), 6, 1),
+    "KCP": ht.KCP((5, 4, 7), (8, 4, 4), 6, 6),
+}
+
+
+def systems(data: Data = "moving_fashion_mnist") -> list[StudySystem]:
     """All systems: the dense ones last, because they take longest."""
+    found = _on_vowels() if data == "japanese_vowels" else _on_clips()
+    dense = StudySystem("LSTM", "LSTM", data=data)
+    return [*found, dense, StudySystem("GRU", "GRU", cell="gru", data=data)]
+
+
+def _on_vowels() -> list[StudySystem]:
+    return [
+        StudySystem(name, name, fmt, "joint", data="japanese_vowels")
+        for name, fmt in VOWELS.items()
+    ]
+
+
+def _on_clips() -> list[StudySystem]:
     found = []
     for budget, place in zip((None, *BUDGETS), range(1 + len(BUDGETS))):
         for family, formats in FAMILIES.items():
@@ -113,7 +155,7 @@ def systems() -> list[StudySystem]:
                 continue
             matrix = "joint" if family == "FDHT" else "input"
             found.append(StudySystem(name, family, fmt, matrix, budget=budget))
-    return [*found, StudySystem("LSTM", "LSTM"), StudySystem("GRU", "GRU", cell="gru")]
+    return found
 
 
 def cannot() -> list[str]:

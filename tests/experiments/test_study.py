@@ -109,9 +109,20 @@ def test_published_sizes_alone(program, tmp_path, capsys):
     assert "2 systems, 16 runs of 1000 steps" in capsys.readouterr().out
 
 
+def test_vowels_have_systems_and_comparisons_of_their_own(program, tmp_path):
+    args = ["--workdir", str(tmp_path), "--data", "japanese_vowels", "--seeds", "2", "--steps", "8"]
+    assert program.main(args) == 0
+    result = json.loads((tmp_path / "study.json").read_text())
+    sizes = {row["system"]: row["matrix_params"] for row in result["systems"]}
+    formats = {"FDHT": 1476, "TT": 1448, "TR": 1400, "BT": 1440, "KCP": 1368}
+    assert sizes == {**formats, "LSTM": 4 * 128 * 140, "GRU": 3 * 128 * 140}
+    assert {row["first"] for row in result["comparisons"]} == {"FDHT"}
+    assert len(result["comparisons"]) == 6
+
+
 def test_corrected_p_values_ascend(program):
     rows = [{"p_value": p} for p in (0.01, 0.04, 0.03, 0.005)]
-    corrected = [row["p_holm"] for row in program._holm(rows)]
+    corrected = [row["p_holm"] for row in program._holm(rows, planned=10)]
     assert corrected == pytest.approx([0.09, 0.28, 0.24, 0.05])  # of 10 planned comparisons
 
 
