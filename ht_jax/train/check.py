@@ -6,7 +6,6 @@ Each raises `UserError` with one line that quotes the offending value and names 
 import dataclasses
 import json
 import math
-import os
 import shutil
 import typing
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import jax
 
+from ht_jax.files import check_folder, nearest
 from ht_jax.train.config import HARMLESS, TrainConfig, flatten, to_dict
 from ht_jax.train.errors import UserError
 
@@ -40,6 +40,11 @@ _AT_LEAST_ZERO = (
     "optimizer.classifier_l2",
     "data.fold",
 )
+_POSITIVE = {
+    "model.pixel_scale": 1 / 64,
+    "optimizer.learning_rate": 0.001,
+    "optimizer.drop_factor": 0.2,
+}
 
 
 def check(config: TrainConfig) -> None:
@@ -62,11 +67,8 @@ def check_values(config: TrainConfig) -> None:
     _check_types(config)
     _check_choices(config)
     _check_lows(config)
-    rate, model = config.optimizer.learning_rate, config.model
-    if not 0 < rate < math.inf:
-        raise UserError(
-            f"optimizer.learning_rate is {rate}: pass a positive number, 0.001 for example"
-        )
+    _check_positive(config)
+    model = config.model
     if config.optimizer.schedule == "drops" and not config.optimizer.drop_every:
         raise UserError("optimizer.schedule drops needs --optimizer.drop-every 1 or more")
     for name in ("dropout", "recurrent_dropout"):
@@ -92,13 +94,10 @@ def check_devices(batch_size: int, devices: int, parts: int = 1) -> None:
 
 def check_workdir(workdir: Path) -> None:
     """Checks that the workdir exists as a folder, or can be made, and can be written to."""
-    nearest = _nearest(workdir)
-    if not nearest.is_dir():
-        raise UserError(
-            f"workdir {workdir}: {nearest} is a file, not a folder: choose another --workdir"
-        )
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"workdir {workdir}: {nearest} is read-only: choose another --workdir")
+    try:
+        check_folder(workdir)
+    except OSError as error:
+        raise UserError(f"workdir {error}: choose another --workdir") from error
 
 
 def check_disk(workdir: Path, state_bytes: int, copies: int) -> None:
@@ -110,7 +109,7 @@ def check_disk(workdir: Path, state_bytes: int, copies: int) -> None:
         copies: How many of them are on the disk at once, beyond those already there.
     """
     need = copies * state_bytes + _MARGIN
-    free = shutil.disk_usage(_nearest(workdir)).free
+    free = shutil.disk_usage(nearest(workdir)).free
     if free < need:
         raise UserError(
             f"workdir {workdir}: {free / 2**20:,.0f} MiB free, but the checkpoints need "
@@ -150,6 +149,15 @@ def _check_lows(config: TrainConfig) -> None:
                 raise UserError(f"{name} is {fields[name]}: pass {_flag(name)} {low} or more")
 
 
+def _check_positive(config: TrainConfig) -> None:
+    fields = dict(flatten(to_dict(config)))
+    for name, usual in _POSITIVE.items():
+        if not 0 < fields[name] < math.inf:
+            raise UserError(
+                f"{name} is {fields[name]}: pass a positive number, {usual} for example"
+            )
+
+
 def _stored(path: Path) -> dict[str, object] | None:
     if not path.exists():
         return None
@@ -186,12 +194,6 @@ def _check_choices(config: TrainConfig) -> None:
             value = getattr(room, name)
             if choices and value not in choices:
                 raise UserError(f"{prefix}{name} is {value!r}: choose one of {', '.join(choices)}")
-
-
-def _nearest(path: Path) -> Path:
-    # The nearest ancestor that exists: a path below a regular file stops at that file.
-    path = path.absolute()
-    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _flag(name: str) -> str:

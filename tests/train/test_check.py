@@ -3,8 +3,8 @@
 import dataclasses
 import errno
 import json
-import os
 import shutil
+import tempfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -22,6 +22,8 @@ BAD = [
     ({"model": ModelConfig(cell="rnn")}, "model.cell is 'rnn': choose one of lstm, gru, simple"),
     ({"model": ModelConfig(input="A()", joint="B()")}, "model.joint B() replaces both matrices"),
     ({"optimizer": OptimizerConfig(-1.0)}, "optimizer.learning_rate is -1.0: pass a positive"),
+    ({"optimizer": OptimizerConfig(drop_factor=-1.0)}, "drop_factor is -1.0: pass a positive"),
+    ({"model": ModelConfig(pixel_scale=float("nan"))}, "pixel_scale is nan: pass a positive"),
     ({"optimizer": OptimizerConfig(clip_norm=float("nan"))}, "clip_norm is nan"),
     ({"parallel": "tpu"}, "parallel is 'tpu': choose one of pmap, jit"),
 ]
@@ -57,9 +59,13 @@ def test_workdir_below_a_file(toy, tmp_path):
 
 def test_read_only_workdir(toy, tmp_path, monkeypatch):
     # Root may write anywhere, so the file system's answer is played.
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    def refuse(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     message = message_of(toy.make_config(tmp_path / "run"))
-    assert f"{tmp_path} is read-only: choose another --workdir" in message
+    told = f"{tmp_path} takes no files (Read-only file system): choose another --workdir"
+    assert told in message
 
 
 def test_workdir_that_refuses_after_all(toy, tmp_path, monkeypatch, experiments, capsys):
