@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from suites import timing
 
-from ht_jax.files import write_json
+from ht_jax.files import check_file, write_json
 from ht_jax.train import command
 from ht_jax.train.report import versions
 
@@ -48,6 +48,9 @@ def bench(
         debug: Show the traceback of an error.
     """
     del debug  # read before the command line is parsed
+    command.at_least(1, batch=batch, repeats=repeats)
+    if json_file is not None:
+        check_file(json_file)
     rows = importlib.import_module(f"suites.{suite}").run(batch, repeats)
     show(rows, f"{suite}: {SUITES[suite]}; {batch} clips a batch")
     if json_file is not None:

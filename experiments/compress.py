@@ -5,13 +5,15 @@ The same command with `--latency` times the steps of the models, `--picture FILE
 files; the logic is in `ht_jax.compression`.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +28,7 @@ from rich.console import Console
 from ht_jax import export, nn
 from ht_jax.compression import Report, frontier
 from ht_jax.compression.whiten import Whitener
-from ht_jax.files import write_json
+from ht_jax.files import check_file, check_folder, write_json
 from ht_jax.summary import align, walk
 from ht_jax.train import Counts, OptimizerConfig, Task, TrainConfig, UserError, command, load_run
 from ht_jax.train.evaluation import evaluate
@@ -80,17 +82,38 @@ class Config:
 def run(config: Config) -> None:
     """Compresses, measures and writes, or times, or draws."""
     if config.picture is not None:
+        check_file(config.picture)
         pictures.compression(_results(), config.picture)
     elif config.latency:
         _time(config)
     else:
+        _check(config)
         _compress(config)
+
+
+def _check(config: Config) -> None:
+    least = {"calibration": 1, "stretches": 1, "refine": 0, "finetune": 0, "verify": 0}
+    for name, low in least.items():
+        command.at_least(low, **{name: getattr(config, name)})
+    if not (config.budgets and config.formats):
+        raise UserError("--budgets and --formats take one or more each")
+    command.at_least(1, budgets=min(config.budgets))
+    if config.finetune and config.stretches > config.finetune:
+        raise UserError(
+            f"--stretches is {config.stretches}: pass --finetune, {config.finetune}, or less"
+        )
+    if not config.finetune and (config.riemannian or config.stretches > 1):
+        raise UserError("--riemannian and --stretches are of the fine-tuning: pass --finetune too")
+    if not 0 < config.learning_rate < math.inf:
+        raise UserError(f"--learning-rate is {config.learning_rate}: pass a positive number")
+    check_file(_output(config))
+    check_folder(config.workdir)
 
 
 def _compress(config: Config) -> None:
     console = Console(stderr=True)
     trained, task = load_run(config.run)
-    with console.status("analysing the model"):
+    with console.status("analysing the model"), _told():
         found = _frontier(config, task)
     whiteners = {site.name.removesuffix("/kernel"): w for site, w in found.whiteners.items()}
     known = {
@@ -102,7 +125,7 @@ def _compress(config: Config) -> None:
     }
     rows: list[dict[str, Any]] = []
     for budget in config.budgets:
-        with console.status(f"compressing to {budget:,} numbers"):
+        with console.status(f"compressing to {budget:,} numbers"), _told():
             model, report = found.within(_whole(config, task, budget), refine=config.refine)
         print(report, flush=True)
         rows.append(_measured(config, trained, task, (model, report), budget, whiteners))
@@ -113,6 +136,15 @@ def _compress(config: Config) -> None:
     print(_table(results))
 
 
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """A format or a budget that is refused is an error of the user's."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 def _time(config: Config) -> None:
     """Adds the milliseconds of a step to the results, of the dense model and of each other."""
     path = _output(config)
@@ -120,6 +152,8 @@ def _time(config: Config) -> None:
         found = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: run the command without --latency first") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not a file of results ({error}): remove it") from error
     _, task = load_run(config.run)
     frame = np.random.default_rng(0).integers(0, 256, task.clip_shape[1:], np.uint8)
     found["dense"]["ms_a_frame"] = artefacts.step_ms(task.model, frame)

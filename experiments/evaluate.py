@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from ht_jax.files import check_folder
 from ht_jax.train import command, evaluate_run
 from ht_jax.train.curve import plot_confusion
 from ht_jax.train.table import print_confusion
@@ -28,6 +29,7 @@ def evaluate(
         debug: Show the traceback of an error.
     """
     del debug  # read before the command line is parsed
+    check_folder(workdir)
     for name, result in evaluate_run(workdir, [split] if split else ["validation", "test"]).items():
         title = f"{workdir.name}, {name} split"
         print_confusion(result, title)

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from ht_jax import export
+from ht_jax.files import check_file
 from ht_jax.train import Task, UserError, command, load_run
 from ht_jax.train.config import HARMLESS
 from ht_jax.train.evaluation import evaluate
@@ -39,8 +40,7 @@ def export_run(
         debug: Show the traceback of an error.
     """
     del debug  # read before the command line is parsed
-    if not path.parent.is_dir():
-        raise UserError(f"{path.parent} is not a folder: make it first")
+    check_file(path)
     _, task = load_run(workdir)
     card = _card(workdir, task)
     _write(task.model, path, storage, card)

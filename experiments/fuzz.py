@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ht_jax.files import write_json
-from ht_jax.train import command
+from ht_jax.files import check_file, write_json
+from ht_jax.train import UserError, command
 from ht_jax.train.report import versions
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +36,10 @@ def run(options: Options) -> None:
     """Runs the tests and writes the result.
 
     Raises:
-        RuntimeError: If a case failed; hypothesis has printed it.
+        UserError: If a case failed; hypothesis has printed it.
     """
+    command.at_least(1, cases=options.cases)
+    check_file(options.output)
     each = -(-options.cases // FAST)
     tests = [sys.executable, "-m", "pytest", "tests/test_fuzz.py", "-q"]
     environment = {**os.environ, "HT_FUZZ_EXAMPLES": str(each), "PYTHONPATH": str(ROOT)}
@@ -46,7 +48,7 @@ def run(options: Options) -> None:
     about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
     write_json(options.output, {**about, **found})
     if status:
-        raise RuntimeError("a case failed: keep its seed as a test")
+        raise UserError("a case failed: keep its seed as a test")
 
 
 def main(args: Sequence[str]) -> int:

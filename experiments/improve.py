@@ -17,7 +17,7 @@ import tables
 from configs.improve import VARIANTS, Variant
 from queue_of_runs import Run, at, work
 
-from ht_jax.files import write_json
+from ht_jax.files import check_file, write_json
 from ht_jax.train import (
     DataConfig,
     ModelConfig,
@@ -128,6 +128,8 @@ def improve(options: Options) -> None:
     for name in options.only:
         if name not in names:
             raise UserError(f"--only {name!r} is no variant: choose from {', '.join(names)}")
+    if options.json_file is not None:
+        check_file(options.json_file)
     for variant in VARIANTS:
         if not options.only or variant.name in options.only:
             work(runs_of(options, variant))

@@ -20,8 +20,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from ht_jax.files import write_json
-from ht_jax.train import DataConfig, ModelConfig, TrainConfig, command, load_run, train
+from ht_jax.files import check_file, write_json
+from ht_jax.train import (
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    UserError,
+    command,
+    load_run,
+    train,
+)
 from ht_jax.train.report import versions
 from ht_jax.train.step import split_model
 from ht_jax.train.task import build_task
@@ -100,7 +108,7 @@ def kill_all(context: Any, config: TrainConfig, options: Options) -> dict[str, A
         delay = draw.uniform(0, options.longest)
         start, reached, killed = kill_one(context, config, delay)
         if not killed:
-            raise RuntimeError(f"the run ended after {len(starts)} kills: pass more --steps")
+            raise UserError(f"the run ended after {len(starts)} kills: pass more --steps")
         starts, ends = [*starts, start], [*ends, reached]
         writing += any((config.workdir / "checkpoints").glob("*tmp*"))
         print(f"life {len(starts)}: from step {start} to {reached}", flush=True)
@@ -127,6 +135,9 @@ def same(one: Path, other: Path) -> dict[str, bool]:
 
 def run(options: Options) -> None:
     """Kills, lets the run end, compares, and writes the result."""
+    command.at_least(1, kills=options.kills, steps=options.steps, interval=options.interval)
+    command.at_least(0, longest=options.longest)
+    check_file(options.output)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,6 @@ SOURCE is the folder of the official archives, or of what they unpack to. The sa
 carries on where it was stopped; what was left out is listed at the end.
 """
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Literal
 
 from ht_jax import data
 from ht_jax.data import video
+from ht_jax.data.prepare import home
+from ht_jax.files import check_folder
 from ht_jax.train import UserError, command
 
 Name = Literal["ucf11", "ucf50", "ucf101", "hmdb51", "youtube_celebrities", "moving_fashion_mnist"]
@@ -51,15 +52,16 @@ def prepare(
         debug: Show the traceback of an error.
     """
     del debug  # read before the command line is parsed
+    command.at_least(1, num_frames=num_frames, height=height, width=width, workers=workers)
+    if cnn is None and weights != "imagenet":
+        raise UserError(f"--weights {weights} are of a network: pass --cnn too")
+    check_folder(home(data_dir))
     if name == "moving_fashion_mnist":
         found = data.load(name, data_dir, source=source)
         print(f"{name}: {len(found.train):,} training images, {len(found.test):,} test clips")
         return
     side = video.side(cnn) if cnn else None
     size = video.Size(num_frames, _given(height, side or 120), _given(width, side or 160))
-    for option, value in dataclasses.asdict(size).items():
-        if value < 1:
-            raise UserError(f"--{option.replace('_', '-')} is {value}: pass 1 or more")
     layout, options = video.LAYOUTS[name], {"on_bad_clip": on_bad_clip, "workers": workers}
     try:
         with Display() as display:

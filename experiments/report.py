@@ -13,7 +13,9 @@ from typing import Literal
 import pictures
 import results_tables
 
-from ht_jax.train import command
+from ht_jax.files import check_folder
+from ht_jax.train import UserError, command
+from ht_jax.train.restore import read_config
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -37,6 +39,7 @@ def report(
         debug: Show the traceback of an error.
     """
     del debug  # read before the command line is parsed
+    _check(results, pictures_dir, runs)
     singles = results_tables.read_runs(results)
     bench = results_tables.read(results / "bench_layer.json")
     repeats = results_tables.read_repeats(results)
@@ -50,6 +53,17 @@ def report(
         pictures_dir.mkdir(parents=True, exist_ok=True)
         pictures.overview(study, bench, pictures_dir / "overview.png")
         draw_runs(runs, pictures_dir)
+
+
+def _check(results: Path, pictures_dir: Path | None, runs: Sequence[Path]) -> None:
+    if not results.is_dir():
+        raise UserError(f"{results} is no folder: pass that of the JSON files")
+    if runs and pictures_dir is None:
+        raise UserError("--runs draws pictures: pass --pictures-dir too")
+    if pictures_dir is not None:
+        check_folder(pictures_dir)
+    for workdir in runs:
+        read_config(workdir)
 
 
 def draw_runs(workdirs: Sequence[Path], folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from ht_jax.files import write_json
+from ht_jax.files import check_file, write_json
 from ht_jax.train import DataConfig, ModelConfig, TrainConfig, command, train
 from ht_jax.train.report import versions
 from ht_jax.train.task import Task, build_task
@@ -72,7 +72,14 @@ def resident() -> float:
 
 
 def run(options: Options) -> None:
-    """Trains, watches and writes the result."""
+    """Trains, watches and writes the result.
+
+    Raises:
+        UserError: fewer steps than two samples take.
+    """
+    command.at_least(1, every=options.every)
+    command.at_least(2 * options.every, steps=options.steps)
+    check_file(options.output)
     watch = Watch(options.every)
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(

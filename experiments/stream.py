@@ -48,7 +48,7 @@ def stream(
 
 def _classifier(model: str) -> Classifier:
     try:
-        return Classifier(model if Path(model).suffix else path_of(model))
+        return Classifier(model if Path(model).is_file() else path_of(model))
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -160,7 +160,6 @@ def _check(tol: Any, budget: Any, formats: Sequence[str], scope: str) -> None:
         raise ValueError(f"tol {tol} must lie between 0 and 1: it is relative to each matrix")
     if budget is not None:
         Budget.of(budget)
-    if isinstance(formats, str) or not formats or not set(formats) <= set(paths.PATHS):
-        raise ValueError(f"formats {formats!r}: give some of {tuple(paths.PATHS)}")
+    paths.check_names(formats)
     if scope not in ("input", "all", "joint"):
         raise ValueError(f"scope {scope!r} is none of 'input', 'all' and 'joint'")

@@ -144,6 +144,7 @@ def frontier(
         >>> report.bytes_after <= 1_000
         True
     """
+    paths.check_names(formats)
     batches = None if calibration is None else list(calibration)
     dense = densified(model)
     sites = sites_of(dense, scope, batches)

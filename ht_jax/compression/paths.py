@@ -220,6 +220,16 @@ def _possible(fmt: HT, ranks: dict[str, int]) -> dict[str, int]:
 PATHS: dict[str, Path] = {"ht": ht, "low_rank": low_rank}
 
 
+def check_names(formats: Sequence[str]) -> None:
+    """Checks names of paths.
+
+    Raises:
+        ValueError: there is none, or one of no path.
+    """
+    if isinstance(formats, str) or not formats or not set(formats) <= set(PATHS):
+        raise ValueError(f"formats {formats!r}: give some of {tuple(PATHS)}")
+
+
 def choices(
     site: Site, whitener: Whitener, formats: Sequence[str], tol: float | None = None
 ) -> list[Choice]:

@@ -5,6 +5,7 @@ success, 2 such an error, 75 ("try again") a training run that a signal stopped 
 everything, 130 an interruption by the keyboard of anything else.
 """
 
+import math
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -39,6 +40,25 @@ def run(action: Callable[[], object], *, debug: bool = False) -> int:
         print("interrupted: a training run resumes by the same command", file=sys.stderr)
         return 130
     return 0
+
+
+def at_least(low: int, **options: float | None) -> None:
+    """Checks numbers of a command line.
+
+    Args:
+        low: The least that each may be.
+        **options: Numbers by the names of their options; None is let pass.
+
+    Raises:
+        UserError: If one is less.
+
+    >>> at_least(1, batch_size=0)
+    Traceback (most recent call last):
+    ht_jax.train.errors.UserError: --batch-size is 0: pass 1 or more
+    """
+    for name, value in options.items():
+        if value is not None and not low <= value < math.inf:
+            raise UserError(f"--{name.replace('_', '-')} is {value}: pass {low} or more")
 
 
 def require_tyro() -> ModuleType:

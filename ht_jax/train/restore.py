@@ -62,7 +62,7 @@ def read_config(workdir: Path) -> TrainConfig:
     path = workdir / "config.json"
     try:
         return from_dict(json.loads(path.read_text()))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(
             f"{workdir} holds no run: {path.name} is missing; pass the workdir of a training run"
         ) from error
