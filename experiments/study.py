@@ -24,7 +24,7 @@ import stats
 from configs.study import RATES, Data, StudySystem, cannot, systems
 from queue_of_runs import Run, at, work
 
-from ht_jax.files import write_json
+from ht_jax.files import check_file, write_json
 from ht_jax.train import UserError, command, train
 from ht_jax.train.report import versions
 
@@ -219,9 +219,10 @@ def study(options: Options) -> None:
     if not chosen:
         families = ", ".join(dict.fromkeys(s.family for s in known))
         raise UserError(f"--only {' '.join(options.only)} names no family: choose from {families}")
-    for name, value in (("seeds", options.seeds), ("steps", options.steps)):
-        if value < 1:
-            raise UserError(f"--{name} is {value}: pass 1 or more")
+    command.at_least(1, seeds=options.seeds, steps=options.steps)
+    command.at_least(0, first_seed=options.first_seed)
+    if options.json_file is not None:
+        check_file(options.json_file)
     firsts = [system for system in chosen if system.budget is None]
     estimate = hours(options, chosen, costs(options, firsts))
     runs = len(chosen) * options.seeds + len(firsts) * len(RATES)

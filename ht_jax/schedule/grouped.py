@@ -95,7 +95,7 @@ class _Grouping:
     def price(self, state: _State, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Seconds of hitting the running tensor with each group, and numbers it leaves."""
         sizes = {part: np.ones(len(masks)) for part in ("groups", "inner", "cols")}
-        rows, crossing = float(self.size[BATCH]), np.ones(len(masks))
+        rows = float(self.size[BATCH])
         for index, carriers in self.carriers.items():
             size, inside = self.size[index], (masks & carriers) != 0
             later = ((state.left & carriers & ~masks) != 0) | (index in self.network.outputs)
@@ -105,7 +105,6 @@ class _Grouping:
                 sizes["inner"] *= np.where(inside & ~later, size, 1)
             else:
                 sizes["cols"] *= np.where(inside & later, size, 1)
-                crossing *= np.where(inside & ~later, size, 1)
         groups, inner, cols = sizes["groups"], sizes["inner"], sizes["cols"]
         rows = rows / (groups * inner)
         seconds = self._seconds(state, masks, groups, rows, inner, cols)
