@@ -43,7 +43,7 @@ def test_patience_ends(timing, monkeypatch):
 
 
 def test_gauge_is_a_speed_in_flops(timing):
-    timing.GAUGE.note(2 * 160**3 / 100e9)
+    timing.GAUGE.note(10 * 2 * 64**3 / 100e9)
     assert timing.GAUGE.gflops == pytest.approx(100.0)
     assert timing.GAUGE.read() > 0
 
