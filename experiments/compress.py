@@ -1,8 +1,8 @@
 """Compresses a trained run: `python experiments/compress.py --run WORKDIR [--finetune N] ...`.
 
 Dense checkpoint in; for every budget a model, its accuracy, and its files, read back and compared.
-The same command with `--latency` times the steps of the models, `--picture FILE` draws all result
-files; the logic is in `ht_jax.compression`.
+The same command with `--latency` times the steps of the models; the logic is in
+`ht_jax.compression`, tables and the picture are made by report.py.
 """
 
 import contextlib
@@ -21,7 +21,6 @@ import artefacts
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pictures
 from flax import nnx
 from rich.console import Console
 
@@ -73,18 +72,13 @@ class Config:
     """File of results; by default results/compress_METHOD.json."""
     latency: bool = False
     """Time a step of the models that this command has written, and do nothing else."""
-    picture: Path | None = None
-    """Draw the results there are, and do nothing else."""
     debug: bool = False
     """Show the traceback of an error."""
 
 
 def run(config: Config) -> None:
-    """Compresses, measures and writes, or times, or draws."""
-    if config.picture is not None:
-        check_file(config.picture)
-        pictures.compression(_results(), config.picture)
-    elif config.latency:
+    """Compresses, measures and writes, or times."""
+    if config.latency:
         _time(config)
     else:
         _check(config)
@@ -321,13 +315,6 @@ def _stem(config: Config, budget: int) -> Path:
 
 def _output(config: Config) -> Path:
     return config.output or RESULTS / f"compress_{config.method}.json"
-
-
-def _results() -> list[dict[str, Any]]:
-    files = sorted(RESULTS.glob("compress_*.json"))
-    if not files:
-        raise UserError(f"{RESULTS} holds no compress_*.json: compress a run first")
-    return [json.loads(file.read_text()) for file in files]
 
 
 def main(args: Sequence[str]) -> int:

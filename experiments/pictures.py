@@ -56,7 +56,7 @@ def _accuracies(ax: Any, systems: Sequence[dict[str, Any]]) -> None:
     ax.set(xscale="log", xlabel="numbers in the compressed matrix", ylim=(0, None))
     ax.set_xticks(BUDGETS, [f"{budget:,}" for budget in BUDGETS])
     ax.xaxis.set_minor_locator(ticker.NullLocator())
-    ax.legend(loc="lower right", ncols=2, fontsize=8, framealpha=1)
+    ax.legend(loc="lower left", ncols=2, fontsize=8, framealpha=1)
     bare(ax)
 
 

@@ -1,8 +1,8 @@
-"""Tables and pictures of what was measured: `python experiments/report.py [--pictures DIR]`.
+"""Tables and pictures of what was measured: `python experiments/report.py [--pictures-dir DIR]`.
 
-Reads the JSON files in results/ and writes nothing that is not in them: single runs (train_*.json),
-repeated ones (repeat_*.json), benchmarks (bench_*.json), the study (study.json). With --runs it
-draws learning curves, confusion matrices and sample clips of finished runs, from their folders.
+Reads the JSON files in results/ and writes nothing that is not in them: single and repeated runs,
+the benchmark of layers, compressed models, the accuracy study. With --runs it draws learning
+curves, confusion matrices and sample clips of finished runs, from their folders.
 """
 
 import sys
@@ -40,18 +40,10 @@ def report(
     """
     del debug  # read before the command line is parsed
     _check(results, pictures_dir, runs)
-    singles = results_tables.read_runs(results)
-    bench = results_tables.read(results / "bench_layer.json")
-    repeats = results_tables.read_repeats(results)
-    study = results_tables.read(results / "study.json")
-    found = [results_tables.runs_table(singles), results_tables.bench_table(bench)]
-    found += [results_tables.repeats_table(repeats)] if repeats else []
-    found += results_tables.study_tables(study)
-    for table in (*found, results_tables.published_table(repeats)):
+    for table in results_tables.all_tables(results):
         table.print(form)
     if pictures_dir is not None:
-        pictures_dir.mkdir(parents=True, exist_ok=True)
-        pictures.overview(study, bench, pictures_dir / "overview.png")
+        draw(results, pictures_dir)
         draw_runs(runs, pictures_dir)
 
 
@@ -64,6 +56,20 @@ def _check(results: Path, pictures_dir: Path | None, runs: Sequence[Path]) -> No
         check_folder(pictures_dir)
     for workdir in runs:
         read_config(workdir)
+
+
+def draw(results: Path, folder: Path) -> None:
+    """Draws the overview of accuracy and speed, and the compressed models.
+
+    Args:
+        results: folder with the JSON files.
+        folder: for the pictures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    study, bench = (results_tables.read(results / f"{n}.json") for n in ("study", "bench_layer"))
+    pictures.overview(study, bench, folder / "overview.png")
+    compressed = [results_tables.read(path) for path in sorted(results.glob("compress_*.json"))]
+    pictures.compression(compressed, folder / "compress.png")
 
 
 def draw_runs(workdirs: Sequence[Path], folder: Path) -> None:

@@ -11,6 +11,11 @@ import tables
 
 from ht_jax.train import UserError
 
+COMPRESSED = {
+    "compress_finetuned": "each matrix for itself",
+    "finetune_joint": "both matrices as one joint tensor",
+    "compress_plain": "singular values alone, no calibration",
+}
 NAMES = {"fdht_lstm": "FDHT-LSTM", "ht_lstm": "HT-LSTM", "lstm": "LSTM"}
 
 
@@ -56,6 +61,25 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read ({error}): measure it first") from error
 
 
+def all_tables(results: Path) -> list[Table]:
+    """All tables there are, the accuracy study first."""
+    study, vowels = (read(results / f"{name}.json") for name in ("study", "study_vowels"))
+    repeats = read_repeats(results)
+    return [
+        published_sizes(study),
+        budgets(study),
+        compared(study),
+        factors(read(results / "study_factors.json")),
+        published_sizes(vowels),
+        compared(vowels),
+        runs_table(read_runs(results)),
+        bench_table(read(results / "bench_layer.json")),
+        compressed_table(results),
+        repeats_table(repeats),
+        published_table(repeats),
+    ]
+
+
 def read_runs(results: Path) -> dict[str, dict[str, Any]]:
     """The single runs on Moving Digits, fewest numbers first."""
     runs = {name: read(results / f"train_{key}.json") for key, name in NAMES.items()}
@@ -82,6 +106,32 @@ def runs_table(runs: dict[str, dict[str, Any]]) -> Table:
         for name, run in runs.items()
     ]
     return Table("Moving Digits, one seed", header.split(","), rows)
+
+
+def compressed_table(results: Path) -> Table:
+    """Of the dense LSTM, compressed to a thousandth and less."""
+    rows = []
+    for name, method in COMPRESSED.items():
+        found = read(results / f"{name}.json")
+        small = [row for row in found["rows"] if row["params"] * 900 < found["dense"]["params"]]
+        rows += [_compressed(method, row) for row in sorted(small, key=lambda row: -row["params"])]
+    dense = read(results / "compress_finetuned.json")["dense"]
+    rows.append(("dense", f"{dense['params']:,}", "", f"{dense['test_accuracy']:.1%}", ""))
+    header = (
+        "compression",
+        "numbers in the model",
+        "for the input",
+        "test accuracy",
+        "after 50 steps of fine-tuning",
+    )
+    return Table("A dense LSTM, compressed", header, rows)
+
+
+def _compressed(method: str, row: dict[str, Any]) -> tuple[str, ...]:
+    numbers, tuned = row.get("input_to_hidden"), row.get("finetuned_test_accuracy")
+    times = numbers and f"{numbers:,} ({row['input_to_hidden_dense'] / numbers:,.0f}x fewer)"
+    after = "" if tuned is None else f"{tuned:.1%}"
+    return method, f"{row['params']:,}", times or "", f"{row['test_accuracy']:.1%}", after
 
 
 def bench_table(bench: dict[str, Any]) -> Table:
@@ -128,8 +178,8 @@ def published_table(repeats: dict[str, dict[str, Any]]) -> Table:
     return Table("Published and measured", header, rows, texts=2)
 
 
-def study_tables(study: dict[str, Any]) -> list[Table]:
-    """Of the accuracy study: the systems, and the comparisons fixed beforehand."""
+def published_sizes(study: dict[str, Any]) -> Table:
+    """Of the accuracy study: the systems at their published sizes."""
     rows = [
         (
             row["system"],
@@ -137,19 +187,36 @@ def study_tables(study: dict[str, Any]) -> list[Table]:
             f"{row['params']:,}",
             stats.Mean(**row["mean"]).percent(),
             f"{row['learning_rate']:g}",
-            f"{row['seconds'] / 60:.1f}",
         )
         for row in sorted(study["systems"], key=lambda row: -row["mean"]["value"])
+        if row["budget"] is None
     ]
-    header = [
-        "system",
-        "numbers in the matrix",
-        "in all",
-        "test accuracy",
-        "learning rate",
-        "minutes",
-    ]
-    compared = [
+    header = ("system", "numbers in the matrix", "in all", "test accuracy", "learning rate")
+    title = f"{study['data']}: {len(study['seeds'])} seeds, {study['steps']} steps"
+    return Table(title, header, rows)
+
+
+def budgets(study: dict[str, Any]) -> Table:
+    """Of the accuracy study: the largest size of each family within each budget."""
+    known = sorted({row["budget"] for row in study["systems"]} - {None})
+    families = dict.fromkeys(row["family"] for row in study["systems"] if row["format"])
+    rows = [(name, *(_within(study, name, budget) for budget in known)) for name in families]
+    header = ("test accuracy within", *(f"{budget:,} numbers" for budget in known))
+    return Table(f"{study['data']}: equal budgets", header, rows)
+
+
+def _within(study: dict[str, Any], family: str, budget: int) -> str:
+    rows = [row for row in study["systems"] if row["family"] == family]
+    rows = [row for row in rows if row["matrix_params"] <= budget]
+    if not rows:
+        return "-"
+    largest = max(rows, key=lambda row: row["matrix_params"])
+    return f"{stats.Mean(**largest['mean']).percent()} ({largest['matrix_params']:,})"
+
+
+def compared(study: dict[str, Any]) -> Table:
+    """Of the accuracy study: the comparisons fixed beforehand."""
+    rows = [
         (
             f"{row['first']} - {row['second']}",
             f"{100 * row['difference']:+.1f} ± {100 * row['half_width']:.1f}",
@@ -158,6 +225,21 @@ def study_tables(study: dict[str, Any]) -> list[Table]:
         )
         for row in study["comparisons"]
     ]
-    pairs = ("difference", "points", "p, paired by seed", "p, Holm")
-    title = f"Moving Fashion-MNIST, 80 classes, {len(study['seeds'])} seeds, {study['steps']} steps"
-    return [Table(title, header, rows), Table("Comparisons fixed beforehand", pairs, compared)]
+    header = ("difference", "points", "p, paired by seed", "p, Holm")
+    return Table("Comparisons fixed beforehand", header, rows)
+
+
+def factors(found: dict[str, Any]) -> Table:
+    """Of the factors of the study's classes, and of the accuracy during training."""
+    names = ("both", "item", "direction")
+    steps = list(found["systems"][0]["curve"])
+    rows = [
+        (
+            row["system"],
+            *(stats.Mean(**row[name]).percent() for name in names),
+            *(f"{100 * row['curve'][step]:.1f} %" for step in steps),
+        )
+        for row in found["systems"]
+    ]
+    header = ("system", "validation accuracy", *names[1:], *(f"step {step}" for step in steps))
+    return Table("Item and direction apart, and accuracy during training", header, rows)

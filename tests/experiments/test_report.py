@@ -22,9 +22,9 @@ def results(tmp_path):
     """The committed results, a repeated run and a study of three systems."""
     folder = tmp_path / "results"
     folder.mkdir()
-    for path in RESULTS.glob("*_l*.json"):
-        (folder / path.name).write_text(path.read_text())
-    (folder / "train_fdht_lstm.json").write_text((RESULTS / "train_fdht_lstm.json").read_text())
+    for pattern in ("*_lstm.json", "bench_layer.json", "compress_*.json", "finetune_*.json"):
+        for path in RESULTS.glob(pattern):
+            (folder / path.name).write_text(path.read_text())
     run = {"params": 3149, "matrix_params": 1476, "config": {"data": {"name": "ucf11"}}}
     repeat = {"mean": MEAN, "runs": [run] * 5}
     (folder / "repeat_ucf11_ht_lstm.json").write_text(json.dumps(repeat))
@@ -32,18 +32,28 @@ def results(tmp_path):
     row |= {"budget": None, "format": "HT(...)"}
     systems = [{**row, "system": name, "family": name} for name in ("HT", "TT")]
     systems.append({**row, "system": "LSTM", "family": "LSTM", "format": None})
+    larger = {"budget": 3400, "matrix_params": 3300, "mean": {**MEAN, "value": 0.8}}
+    systems.append({**row, "system": "HT-3400", "family": "HT", **larger})
+    smaller = {"budget": 810, "matrix_params": 800, "mean": {**MEAN, "value": 0.7}}
+    systems.append({**row, "system": "TT-810", "family": "TT", **smaller})
     pair = {"first": "HT", "second": "TT", "difference": 0.02, "half_width": 0.01, "p_value": 0.004}
     study = {"systems": systems, "comparisons": [{**pair, "p_holm": 0.02}]}
-    (folder / "study.json").write_text(json.dumps({**study, "seeds": [0, 1], "steps": 3000}))
+    study |= {"data": "moving_fashion_mnist", "seeds": [0, 1], "steps": 3000}
+    for name in ("study", "study_vowels"):
+        (folder / f"{name}.json").write_text(json.dumps(study))
+    factors = {"both": MEAN, "item": MEAN, "direction": MEAN, "curve": {"250": 0.25}}
+    found = {"systems": [{"system": "HT", **factors}]}
+    (folder / "study_factors.json").write_text(json.dumps(found))
     return folder
 
 
 def test_tables_of_the_readme_come_from_the_results(program, capsys):
     readme = (RESULTS.parents[1] / "README.md").read_text()
+    write_up = (RESULTS / "study.md").read_text()
     assert program.main([]) == 0
     tables = [block for block in capsys.readouterr().out.split("\n\n") if block.strip()]
-    assert tables[0] in readme
-    assert tables[1] in readme
+    assert all(table in readme for table in (*tables[:2], *tables[6:9]))
+    assert all(table in write_up for table in tables[:6])
 
 
 def test_every_kind_of_result_has_its_table(program, results, capsys):
@@ -51,14 +61,17 @@ def test_every_kind_of_result_has_its_table(program, results, capsys):
     output = capsys.readouterr().out
     assert "| ucf11_ht_lstm | ucf11 | 3,149 | 1,476 | 87.5 ± 2.1 % | 5 |" in output
     assert "| HT-LSTM | UCF11 | 1,245 | 87.2 % | 87.5 ± 2.1 % |" in output  # beside the published
-    assert "| HT | 1,245 | 9 | 87.5 ± 2.1 % | 0.01 | 1.5 |" in output
+    assert "| HT | 1,245 | 9 | 87.5 ± 2.1 % | 0.01 |" in output
+    assert "| HT | - | 80.0 ± 2.1 % (3,300) |" in output
+    assert "| TT | 70.0 ± 2.1 % (800) | 87.5 ± 2.1 % (1,245) |" in output
     assert "| HT - TT | +2.0 ± 1.0 | 0.004 | 0.02 |" in output
+    assert "| HT | 87.5 ± 2.1 % | 87.5 ± 2.1 % | 87.5 ± 2.1 % | 25.0 % |" in output
     assert "| Cho 2014 | UCF11 | - | 88.0 % | - |" in output
 
 
 def test_other_forms(program, results, capsys):
     assert program.main([str(results), "--form", "latex"]) == 0
-    assert capsys.readouterr().out.count("\\begin{tabular}") == 6
+    assert capsys.readouterr().out.count("\\begin{tabular}") == 11
     assert program.main([str(results), "--form", "rich"]) == 0
     assert "┃" in capsys.readouterr().out
 
@@ -66,13 +79,13 @@ def test_other_forms(program, results, capsys):
 def test_pictures_are_drawn(program, results, tmp_path):
     assert program.main([str(results), "--pictures-dir", str(tmp_path / "drawn")]) == 0
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "drawn").iterdir()}
-    assert set(drawn) == {"overview.png"}
+    assert set(drawn) == {"overview.png", "compress.png"}
     assert all(data.startswith(b"\x89PNG") for data in drawn.values())
 
 
 def test_missing_result_is_named(program, tmp_path, capsys):
     assert program.main([str(tmp_path)]) == 2
-    assert "train_fdht_lstm.json cannot be read" in capsys.readouterr().err
+    assert "study.json cannot be read" in capsys.readouterr().err
 
 
 def test_samples_and_curves(experiments, tmp_path):
