@@ -85,5 +85,6 @@ def _shown(value: Any) -> str:
 
 if __name__ == "__main__":
     args = sys.argv[1:]
-    tyro = command.require_tyro()
-    sys.exit(command.run(lambda: tyro.cli(bench, args=args), debug="--debug" in args))
+    sys.exit(
+        command.run(lambda: command.require_tyro().cli(bench, args=args), debug="--debug" in args)
+    )

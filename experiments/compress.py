@@ -319,8 +319,9 @@ def _output(config: Config) -> Path:
 
 def main(args: Sequence[str]) -> int:
     """Runs the program; returns the exit status."""
-    tyro = command.require_tyro()
-    return command.run(lambda: run(tyro.cli(Config, args=args)), debug="--debug" in args)
+    return command.run(
+        lambda: run(command.require_tyro().cli(Config, args=args)), debug="--debug" in args
+    )
 
 
 if __name__ == "__main__":

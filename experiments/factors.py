@@ -104,8 +104,9 @@ def _row(name: str, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def main(args: Sequence[str]) -> int:
     """Scores as the command line says; returns the exit status."""
-    tyro = command.require_tyro()
-    return command.run(lambda: factors(tyro.cli(Options, args=args)), debug="--debug" in args)
+    return command.run(
+        lambda: factors(command.require_tyro().cli(Options, args=args)), debug="--debug" in args
+    )
 
 
 if __name__ == "__main__":

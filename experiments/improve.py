@@ -141,8 +141,9 @@ def improve(options: Options) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Compares as the command line says; returns the exit status."""
-    tyro = command.require_tyro()
-    return command.run(lambda: improve(tyro.cli(Options, args=args)), debug="--debug" in args)
+    return command.run(
+        lambda: improve(command.require_tyro().cli(Options, args=args)), debug="--debug" in args
+    )
 
 
 if __name__ == "__main__":

@@ -158,8 +158,9 @@ def run(options: Options) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Kills as the command line says; returns the exit status."""
-    tyro = command.require_tyro()
-    return command.run(lambda: run(tyro.cli(Options, args=args)), debug="--debug" in args)
+    return command.run(
+        lambda: run(command.require_tyro().cli(Options, args=args)), debug="--debug" in args
+    )
 
 
 if __name__ == "__main__":

@@ -111,8 +111,9 @@ def show(report: video.Report) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Prepares as the command line says; returns the exit status."""
-    tyro = command.require_tyro()
-    return command.run(lambda: tyro.cli(prepare, args=args), debug="--debug" in args)
+    return command.run(
+        lambda: command.require_tyro().cli(prepare, args=args), debug="--debug" in args
+    )
 
 
 if __name__ == "__main__":

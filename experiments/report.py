@@ -116,8 +116,9 @@ def draw_run(workdir: Path, folder: Path, clips: int = 6) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Reports as the command line says; returns the exit status."""
-    tyro = command.require_tyro()
-    return command.run(lambda: tyro.cli(report, args=args), debug="--debug" in args)
+    return command.run(
+        lambda: command.require_tyro().cli(report, args=args), debug="--debug" in args
+    )
 
 
 if __name__ == "__main__":

@@ -264,8 +264,9 @@ def write_result(options: Options, runs: dict[StudySystem, list[Run]]) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Studies as the command line says; returns the exit status."""
-    tyro = command.require_tyro()
-    return command.run(lambda: study(tyro.cli(Options, args=args)), debug="--debug" in args)
+    return command.run(
+        lambda: study(command.require_tyro().cli(Options, args=args)), debug="--debug" in args
+    )
 
 
 if __name__ == "__main__":
