@@ -1,8 +1,8 @@
 """What keeps times comparable on virtual processors: threads in their places, slow stretches seen.
 
-Two threads of XLA's pool may share one processor for seconds while the other idles. And where a
-processor is half of a core that somebody else computes on, vector arithmetic runs at little more
-than half its speed for stretches, while scalar code and memory do not.
+Two threads of XLA's pool may share one processor for seconds while the other idles. There are also
+stretches in which the same work takes half as much processor time again, whatever their cause: the
+gauge times a small product to notice them, and cannot be trusted to notice all.
 """
 
 import os
