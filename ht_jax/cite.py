@@ -1,6 +1,6 @@
 """Citations: the BibTeX of the papers whose formats and cells a model uses.
 
-The entries stand in `papers.bib`; here is only which of them a format or a cell calls for.
+Formats and cells name their papers, by keys of `papers.bib` or as entries of their own.
 """
 
 from __future__ import annotations
@@ -11,31 +11,10 @@ from importlib import resources
 
 from flax import nnx
 
-from ht_jax.formats import BT, CP, HT, KCP, TR, TT, Format, Restricted, Tucker
-from ht_jax.nn import GRUCell, LSTMCell, RecurrentCell, SimpleCell, TensorDense, TensorEmbed
+from ht_jax.formats import HT, Format, Restricted
+from ht_jax.nn import RecurrentCell, TensorDense, TensorEmbed
 from ht_jax.summary import walk
 from ht_jax.tensor import HTTensor
-
-HT_PAPERS = ("grasedyck2010", "kressner2014")
-# The papers of a format, and those of the recurrent networks that hold their matrices in it.
-OF_FORMAT: dict[type[Format], tuple[str, ...]] = {
-    HT: HT_PAPERS,
-    TT: ("oseledets2011",),
-    TR: ("zhao2016",),
-    BT: ("delathauwer2008",),
-    KCP: ("wang2023kcp",),
-    CP: ("kolda2009",),
-    Tucker: ("kolda2009",),
-}
-OF_NETWORK: dict[type[Format], str] = {
-    **{HT: "yin2020ht", TT: "yang2017tt", TR: "pan2019tr"},
-    **{BT: "ye2018bt", KCP: "wang2023kcp"},
-}
-OF_CELL: dict[type[RecurrentCell], str] = {
-    LSTMCell: "hochreiter1997",
-    GRUCell: "cho2014",
-    SimpleCell: "elman1990",
-}
 
 
 def cite(model: nnx.Module | Format | HTTensor) -> str:
@@ -64,7 +43,7 @@ def cite(model: nnx.Module | Format | HTTensor) -> str:
         ...
     """
     entries = papers()
-    return "\n\n".join(entries[key] for key in dict.fromkeys(_keys(model)))
+    return "\n\n".join(entries.get(key, key) for key in dict.fromkeys(_keys(model)))
 
 
 def papers() -> dict[str, str]:
@@ -81,31 +60,26 @@ def papers() -> dict[str, str]:
 
 def _keys(model: nnx.Module | Format | HTTensor) -> Iterator[str]:
     if isinstance(model, HTTensor):
-        yield from HT_PAPERS
+        yield from HT.papers
     elif isinstance(model, Format):
-        yield from _of_format(model)
+        yield from _whole(model).papers
     elif isinstance(model, nnx.Module):
         modules = [module for _, module in walk(model)]
         yield from (key for m in modules if isinstance(m, RecurrentCell) for key in _of_cell(m))
         for module in modules:
             if isinstance(module, TensorDense | TensorEmbed):
-                yield from _of_format(module.format)
+                yield from _whole(module.format).papers
     else:
         raise TypeError(f"cite takes an nnx model, a format or an HTTensor, not {model!r}")
 
 
 def _of_cell(cell: RecurrentCell) -> Iterator[str]:
-    yield from (key for kind, key in OF_CELL.items() if isinstance(cell, kind))
+    yield from cell.papers
     for layer in (cell.input, cell.recurrent, cell.joint):
-        fmt = None if layer is None else _whole(layer.format)
-        if isinstance(fmt, HT) and layer is cell.joint:
-            yield "yin2021fdht"
-        elif fmt is not None and type(fmt) in OF_NETWORK:
-            yield OF_NETWORK[type(fmt)]
-
-
-def _of_format(fmt: Format) -> tuple[str, ...]:
-    return OF_FORMAT.get(type(_whole(fmt)), ())
+        if layer is not None:
+            fmt = _whole(layer.format)
+            joint = fmt.joint_papers if layer is cell.joint else ()
+            yield from joint or fmt.recurrent_papers
 
 
 def _whole(fmt: Format) -> Format:

@@ -360,7 +360,7 @@ def _recurrent(cell: RecurrentCell, fmt: Format, batch: int, frames: int, dtype:
         return _with_input_gradient(fmt.plan(batch, dtype=dtype))
     formed = fmt.plan(fmt.in_features, dtype=dtype)
     share = Cost(formed.flops / (batch * frames), formed.backward_flops / (batch * frames))
-    made = len(fmt.network().cores) > 1  # a single core is the kernel
+    made = len(fmt.network().operands) > 1  # a single core is the kernel
     product = Dense(fmt.in_features, fmt.out_features).plan(batch, dtype=dtype)
     return _with_input_gradient(product) + (share if made else Cost(0.0, 0.0))
 

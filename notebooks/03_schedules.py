@@ -80,12 +80,12 @@ plot.plot_schedule(fewest)
 
 # %%
 network = fmt.network()
-path = [(0, 1), *((0, n) for n in range(len(network.cores) - 1, 0, -1))]
+path = [(0, 1), *((0, n) for n in range(len(network.operands) - 1, 0, -1))]
 
 
 def as_listed(cores, x):
     operands = [x.reshape(-1, *fmt.in_modes), ("batch", *network.inputs)]
-    for name, indices in network.cores:
+    for name, indices in network.operands:
         operands += [cores[name], indices]
     outputs = ("batch", *network.outputs)
     return jnp.einsum(*operands, outputs, optimize=path).reshape(len(x), -1)

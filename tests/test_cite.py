@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import ht_jax as ht
-from ht_jax.cite import OF_CELL, OF_FORMAT, OF_NETWORK, papers
+from ht_jax.cite import papers
 
 HT = ht.HT((8, 6), (4, 4), rank=2)
 JOINT = ht.HT((8, 8), (4, 4), rank=2)
@@ -45,7 +45,7 @@ def test_formats_and_slices_of_them():
 
 
 def test_tensor():
-    assert keys(ht.HTTensor.from_dense(np.ones((2, 3)), tol=0.5)) == list(OF_FORMAT[ht.HT])
+    assert keys(ht.HTTensor.from_dense(np.ones((2, 3)), tol=0.5)) == list(ht.HT.papers)
 
 
 def test_a_model_of_others_is_cited_by_others():
@@ -58,8 +58,11 @@ def test_other_objects_are_refused():
 
 
 def test_every_named_key_has_an_entry():
-    named = {key for group in OF_FORMAT.values() for key in group}
-    assert named | {*OF_NETWORK.values(), *OF_CELL.values(), "yin2021fdht"} == set(papers())
+    cells = (ht.nn.LSTMCell, ht.nn.GRUCell, ht.nn.SimpleCell)
+    named = {key for kind in cells for key in kind.papers}
+    for fmt in (ht.HT, ht.TT, ht.TR, ht.BT, ht.KCP, ht.CP, ht.Tucker):
+        named |= {*fmt.papers, *fmt.recurrent_papers, *fmt.joint_papers}
+    assert named == set(papers())
 
 
 @pytest.mark.parametrize("entry", papers().values(), ids=papers())

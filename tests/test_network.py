@@ -61,3 +61,28 @@ def test_bad_networks_are_refused(cores, sizes, inputs, outputs, says):
 def test_counts():
     net = chain((3, 4))
     assert (net.num_params, net.in_size, net.out_size) == (14, 12, 4)
+
+
+def test_a_shared_core_is_held_and_counted_once():
+    size = {"i": 3, "j": 3, "r": 2, "s": 2, "o": 2, "p": 2}
+    operands = {"a": "iro", "b": "jrp"}
+    net = TensorNetwork.of(operands, size, "ij", "op", shared={"b": "a"})
+    assert net.cores == ("a",)
+    assert net.num_params == 12
+    core = np.random.default_rng(0).normal(size=(3, 2, 2))
+    kernel = np.einsum("iro,jrp->ijop", core, core)
+    np.testing.assert_allclose(net.contract({"a": core}, "ijop"), kernel, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shared", "says"),
+    [
+        ({"c": "a"}, "'c' cannot share the core of 'a'"),
+        ({"b": "a", "a": "b"}, "cannot share"),
+        ({"b": "a"}, r"'b' of shape \(3, 2\) cannot share"),
+    ],
+)
+def test_operands_that_cannot_share_a_core_are_refused(shared, says):
+    size = {"i": 2, "j": 3, "o": 2, "p": 2}
+    with pytest.raises(ValueError, match=says):
+        TensorNetwork.of({"a": "io", "b": "jp"}, size, "ij", "op", shared=shared)

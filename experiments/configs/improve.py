@@ -122,7 +122,7 @@ def smooth(power: float) -> Callable[[Any, int], None]:
     def change(model: Any, seed: int) -> None:
         layer = model.rnn.cell.input
         net, cores = layer.format.network(), layer.weight.cores
-        for name, indices in net.cores:
+        for name, indices in net.operands:
             for axis in (k for k, index in enumerate(indices) if index in net.inputs):
                 factors = (1.0 + np.arange(cores[name].shape[axis])) ** -power
                 factors = factors.reshape([-1 if k == axis else 1 for k in range(len(indices))])

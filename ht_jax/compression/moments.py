@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Shaped
 
 from ht_jax.compression.sites import Site, layer_at, owner
-from ht_jax.formats import Dense
+from ht_jax.formats import Prepared, Weight
 from ht_jax.schedule import Reading, Schedule
 
 LARGE = 4096  # outputs: with more of them only their mean square is kept, not all products
@@ -46,49 +46,71 @@ class Moment(nnx.Variable[Array]):
     """A sum of second moments; its "gradient" is what one batch adds to it."""
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Observed(Dense):
-    """A dense matrix that shows what it meets: as cotangents of its moments.
+class Observer(nnx.Module):
+    """Makes a dense layer show the moments of its products, as cotangents of `moments`.
 
     They so pass through scan, checkpoint and jit, which sum cotangents over their iterations.
+
+    Args:
+        in_shape: the input modes.
+        offset: rows of the site's matrix before those of the layer.
+        out_features: length of the outputs.
+        dtype: of the sums.
     """
 
-    in_shape: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
-    offset: int = dataclasses.field(default=0, kw_only=True)
+    moments: dict[str, Moment]
 
-    def merge(
-        self,
-        schedule: Schedule,
-        cores: Mapping[str, Array],
-        precision: jax.lax.PrecisionLike = None,
-    ) -> dict[str, Array]:
-        """The matrix, and the moments beside it."""
-        return {**cores, **super().merge(schedule, cores, precision)}
+    def __init__(self, in_shape: tuple[int, ...], offset: int, out_features: int, dtype: Any):
+        self.in_shape, self.offset = in_shape, offset
+        out = (out_features,) * 2 if out_features <= LARGE else ()
+        shapes = {f"moment_{k}": (m, m) for k, m in enumerate(in_shape)}
+        shapes |= {"moment_out": out, "moment_rows": ()}
+        self.moments = nnx.data({name: Moment(jnp.zeros(s, dtype)) for name, s in shapes.items()})
 
-    def contract(
+    def __call__(self, weight: Weight) -> Weight:
+        """The weight, observed."""
+        moments = {name: moment[...] for name, moment in self.moments.items()}
+        return ObservedWeight(weight.cores, weight.format, moments, self.in_shape, self.offset)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ObservedWeight(Weight):
+    """A dense weight with the moments that its products are to show."""
+
+    moments: dict[str, Array]
+    in_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    offset: int = dataclasses.field(metadata={"static": True})
+
+    def merge(self, schedule: Schedule, precision: jax.lax.PrecisionLike = None) -> Prepared:
+        """See `Weight.merge`; the moments go along."""
+        merged = super().merge(schedule, precision).merged
+        observed = self.moments, self.in_shape, self.offset
+        return ObservedPrepared(merged, self.format, schedule, *observed)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ObservedPrepared(Prepared):
+    """What `ObservedWeight.merge` returns."""
+
+    moments: dict[str, Array]
+    in_shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    offset: int = dataclasses.field(metadata={"static": True})
+
+    def __call__(
         self,
-        schedule: Schedule,
-        merged: Mapping[str, Array],
-        x: Shaped[Array, "rows in_features"],
+        x: Shaped[Array, "*batch in_features"],
         *,
         reading: Reading | None = None,
         precision: jax.lax.PrecisionLike = None,
-    ) -> Shaped[Array, "rows out_size"]:
+    ) -> Shaped[Array, "*batch out_features"]:
         """The product, observed."""
-        moments = {name: a for name, a in merged.items() if name.startswith("moment_")}
-        matrix = {name: a for name, a in merged.items() if name not in moments}
-        y = super().contract(schedule, matrix, x, reading=reading, precision=precision)
-        x = as_read(x, reading, y.dtype)
-        behind = math.prod(self.in_shape) - self.offset - x.shape[1]
-        x = jnp.pad(x, ((0, 0), (self.offset, behind))).reshape(-1, *self.in_shape)
-        return _observe(y, x, moments)
-
-    def moments(self, dtype: Any) -> dict[str, Array]:
-        """Empty sums, by name."""
-        sizes = {f"moment_{k}": (m, m) for k, m in enumerate(self.in_shape)}
-        out = self.out_features
-        sizes |= {"moment_out": (out, out) if out <= LARGE else (), "moment_rows": ()}
-        return {name: jnp.zeros(size, dtype) for name, size in sizes.items()}
+        y = super().__call__(x, reading=reading, precision=precision)
+        rows = as_read(x, reading, y.dtype).reshape(-1, x.shape[-1])
+        behind = math.prod(self.in_shape) - self.offset - rows.shape[1]
+        rows = jnp.pad(rows, ((0, 0), (self.offset, behind))).reshape(-1, *self.in_shape)
+        return _observe(y.reshape(-1, y.shape[-1]), rows, self.moments).reshape(y.shape)
 
 
 def as_read(x: Array, reading: Reading | None, dtype: Any) -> Array:
@@ -173,9 +195,8 @@ def _watched(model: nnx.Module, sites: Sequence[Site]) -> nnx.Module:
         for place, rows in site.parts.items():
             layer = layer_at(model, site.path, place)
             kernel = layer.weight.cores["kernel"]
-            fmt = Observed(*kernel.shape, in_shape=site.in_shape, offset=rows)
-            sums = {name: Moment(a) for name, a in fmt.moments(kernel.dtype).items()}
-            layer.format, layer.cores = fmt, nnx.data({"kernel": nnx.Param(kernel), **sums})
+            observer = Observer(site.in_shape, rows, kernel.shape[1], kernel.dtype)
+            layer.observer = nnx.data(observer)
     return model
 
 
@@ -185,7 +206,7 @@ def _moments(site: Site, total: Any, examples: int) -> Moments:
     In the first mode they have slices of their own. The other modes they share, so there each
     counts alike: else what hidden states need drowns in the power of the frames.
     """
-    parts = [_layer_of(total, site.path, place)["cores"] for place in site.parts]
+    parts = [_layer_of(total, site.path, place)["observer"]["moments"] for place in site.parts]
     first = np.sum([part["moment_0"] for part in parts], 0)
     others = [
         np.sum([part[f"moment_{k}"] / (np.trace(part[f"moment_{k}"]) or 1.0) for part in parts], 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Shaped
 from ht_jax.compression.moments import as_read
 from ht_jax.compression.sites import Site, layer_at
 from ht_jax.compression.whiten import Whitener
-from ht_jax.formats import Dense, Weight, apply
+from ht_jax.formats import Prepared, Weight, apply
 from ht_jax.schedule import Reading, Schedule
 
 NUMBERS = 2**26  # of a matrix' recorded inputs, at most: 256 MB
@@ -45,24 +45,47 @@ class Log:
             self.left -= kept.size
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Recorded(Dense):
-    """A dense matrix that writes down its inputs, from within scan and jit too."""
+class Recorder(nnx.Module):
+    """Makes a dense layer write down its inputs, from within scan and jit too."""
 
-    log: Log = dataclasses.field(default=None, kw_only=True)  # pyright: ignore
+    def __init__(self, log: Log):
+        self.log: Log = nnx.static(log)
 
-    def contract(
+    def __call__(self, weight: Weight) -> Weight:
+        """The weight, recorded."""
+        return RecordedWeight(weight.cores, weight.format, self.log)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RecordedWeight(Weight):
+    """A dense weight with the log of its inputs."""
+
+    log: Log = dataclasses.field(metadata={"static": True})
+
+    def merge(self, schedule: Schedule, precision: jax.lax.PrecisionLike = None) -> Prepared:
+        """See `Weight.merge`; the log goes along."""
+        merged = super().merge(schedule, precision).merged
+        return RecordedPrepared(merged, self.format, schedule, self.log)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RecordedPrepared(Prepared):
+    """What `RecordedWeight.merge` returns."""
+
+    log: Log = dataclasses.field(metadata={"static": True})
+
+    def __call__(
         self,
-        schedule: Schedule,
-        merged: Mapping[str, Array],
-        x: Shaped[Array, "rows in_features"],
+        x: Shaped[Array, "*batch in_features"],
         *,
         reading: Reading | None = None,
         precision: jax.lax.PrecisionLike = None,
-    ) -> Shaped[Array, "rows out_size"]:
+    ) -> Shaped[Array, "*batch out_features"]:
         """The product, its input written down."""
-        y = super().contract(schedule, merged, x, reading=reading, precision=precision)
-        jax.debug.callback(self.log.add, as_read(x, reading, y.dtype))
+        y = super().__call__(x, reading=reading, precision=precision)
+        jax.debug.callback(self.log.add, as_read(x, reading, y.dtype).reshape(-1, x.shape[-1]))
         return y
 
 
@@ -76,7 +99,7 @@ def record(
         for place in site.parts:
             layer = layer_at(model, site.path, place)
             log = Log(NUMBERS // len(batches) // len(site.parts))
-            layer.format = Recorded(layer.format.in_features, layer.format.out_features, log=log)
+            layer.observer = nnx.data(Recorder(log))
             logs[site, place] = log
     for batch in batches:
         for log in logs.values():

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from ht_jax.compression.sites import Site
 from ht_jax.formats import Dense, Format, Weight
+from ht_jax.network import interleaved
 from ht_jax.summary import align
 
 ROWS = 4096  # compared at a time
@@ -145,12 +146,9 @@ def relative_error(weight: Weight, kernel: Float[Array, "in_features out_feature
 
 def _formed(weight: Weight) -> np.ndarray:
     fmt, net = weight.format, weight.format.network()
-    number = {index: n for n, index in enumerate(net.size)}
-    operands: list[Any] = []
-    for name, at in net.cores:
-        operands += [np.asarray(weight.cores[name], np.float64), [number[i] for i in at]]
-    output = [number[i] for i in (*net.inputs, *net.outputs)]
-    kernel = np.einsum(*operands, output, optimize="greedy").reshape(net.in_size, net.out_size)
+    tensors = [(np.asarray(array, np.float64), at) for array, at in net.tensors(weight.cores)]
+    kernel = np.einsum(*interleaved(tensors, net.inputs + net.outputs), optimize="greedy")
+    kernel = kernel.reshape(net.in_size, net.out_size)
     rows = kernel[fmt.in_offset : fmt.in_offset + fmt.in_features]
     return np.asarray(fmt.crop_outputs(rows))  # pyright: ignore[reportArgumentType]
 

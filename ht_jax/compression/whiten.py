@@ -101,8 +101,8 @@ class Whitener:
         cores = _each(cores, net, net.outputs, inverses)
         first, *_ = cores
         cores[first] = cores[first] / jnp.asarray(self.scale, cores[first].dtype)
-        for name, at in net.cores:  # a format that cuts no modes has no room for padding
-            cores[name] = cores[name][tuple(slice(net.size[index]) for index in at)]
+        for name in cores:  # a format that cuts no modes has no room for padding
+            cores[name] = cores[name][tuple(slice(size) for size in net.shape(name))]
         return Weight(cores, weight.format)
 
 
@@ -131,10 +131,10 @@ def _each(
     """The cores with the factors of consecutive modes applied to the open indices they fill."""
     left = list(factors)
     for index in indices if factors else ():
-        holders = [name for name, at in net.cores if index in at]
+        holders = [name for name, at in net.operands if index in at]
         taken: list[np.ndarray] = []
         for name in holders:
-            axis = dict(net.cores)[name].index(index)
+            axis = net.indices[name].index(index)
             while left and math.prod(map(len, taken)) < cores[name].shape[axis]:
                 taken.append(left.pop(0))
             if taken:

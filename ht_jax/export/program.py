@@ -166,7 +166,10 @@ def _matrix(fmt: Format, prefix: str) -> dict[str, Any]:
         for step in fmt.plan(1, mode="infer").steps
     ]
     return {
-        "cores": {name: [prefix + name, list(indices)] for name, indices in net.cores},
+        "cores": {
+            name: [prefix + core, list(net.indices[name])]
+            for name, core in net.arrays({c: c for c in net.cores}).items()
+        },
         "cut": cut,
         "inputs": list(net.inputs),
         "outputs": list(net.outputs),

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ht_jax.formats import contracting as tensors
-from ht_jax.formats.contracting import Cores, Tensor
-from ht_jax.network import Indices, TensorNetwork
+from ht_jax.formats.contracting import Cores
+from ht_jax.network import Indices, Tensor, TensorNetwork, contract
 
 SWEEPS = 200  # of one start, at most
 
@@ -71,8 +71,9 @@ def _update(net: TensorNetwork, group: Indices, x: Tensor, gram: Tensor, cores: 
         twin = env[0], _primed(net, env[1])
         bonds = tensors.shared(net, part)
         kept = dict.fromkeys(bonds + _primed(net, bonds))
-        part_x = tensors.contract([x, env], tensors.boundary(net, part))
-        part_gram = tensors.contract([gram, env, twin], tuple(kept))
+        border, kept = tensors.boundary(net, part), tuple(kept)
+        part_x = contract([x, env], border), border
+        part_gram = contract([gram, env, twin], kept), kept
         _update(net, part, part_x, part_gram, cores)
 
 
@@ -91,12 +92,12 @@ def _solved(net: TensorNetwork, name: str, x: Tensor, gram: Tensor, core: Array)
     bonds = tuple(i for i in bonds if i not in groups)
     order = groups + bonds + tuple(i for i in indices if i not in groups + bonds)
     shape = (net.volume(groups), net.volume(bonds), -1)
-    rhs = tensors.contract([x], order)[0].reshape(shape)
-    old = tensors.contract([(core, indices)], order)[0].reshape(shape)
-    matrix = tensors.contract([gram], groups + bonds + _primed(net, bonds))[0]
+    rhs = contract([x], order).reshape(shape)
+    old = contract([(core, indices)], order).reshape(shape)
+    matrix = contract([gram], groups + bonds + _primed(net, bonds))
     step = jax.vmap(_solve)(matrix.reshape(shape[0], shape[1], shape[1]), rhs, old)
     new = (old + step).reshape([net.size[i] for i in order])
-    return tensors.contract([(new, order)], indices)[0]
+    return contract([(new, order)], indices)
 
 
 def _solve(matrix: Array, rhs: Array, old: Array) -> Array:

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
@@ -48,6 +48,11 @@ class Format(abc.ABC):
     Subclasses are frozen dataclasses. The matrix may be smaller than the network's modes say:
     then the inputs are padded with zeros and the outputs cropped, gate by gate.
 
+    Attributes:
+        papers: what `ht_jax.cite` names for the format: keys of `papers.bib`, or BibTeX entries.
+        recurrent_papers: for recurrent networks that hold their input-to-hidden matrix in it.
+        joint_papers: for those that hold both matrices as one.
+
     Example:
         >>> import ht_jax as ht
         >>> fmt = ht.TT((8, 6), (4, 4), rank=2)
@@ -63,6 +68,9 @@ class Format(abc.ABC):
     out_features: int
     gates: int = 1  # equal blocks of outputs, each cropped for itself
     in_offset: int = 0  # zeros that stand before the inputs; the others stand behind
+    papers: ClassVar[tuple[str, ...]] = ()
+    recurrent_papers: ClassVar[tuple[str, ...]] = ()
+    joint_papers: ClassVar[tuple[str, ...]] = ()
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     @abc.abstractmethod
@@ -144,7 +152,7 @@ class Format(abc.ABC):
         *,
         dtype: Any = jnp.float32,
         mode: schedules.Mode = "train",
-        reading: schedules.Arithmetic | None = None,
+        arithmetic: schedules.Arithmetic | None = None,
     ) -> schedules.Problem:
         """What a schedule is wanted for when `batch` rows meet this format on the default device.
 
@@ -152,7 +160,7 @@ class Format(abc.ABC):
         """
         rows = max(batch, 1) if isinstance(batch, int) else 1
         kind, dtype = jax.default_backend(), jnp.dtype(dtype).name
-        return schedules.Problem(self.network(), rows, dtype, mode, reading, kind)
+        return schedules.Problem(self.network(), rows, dtype, mode, arithmetic, kind)
 
     def plan(self, batch: int, **options: Any) -> schedules.Schedule:
         """The schedule that `apply` uses for `batch` rows; arguments as for `problem`."""
@@ -162,28 +170,6 @@ class Format(abc.ABC):
     def padding(self) -> tuple[int, int]:
         """Zeros that stand before and behind the inputs in the network's modes."""
         return self.in_offset, self.network().in_size - self.in_offset - self.in_features
-
-    def merge(
-        self,
-        schedule: schedules.Schedule,
-        cores: Mapping[str, Array],
-        precision: jax.lax.PrecisionLike = None,
-    ) -> dict[str, Array]:
-        """The cores, multiplied with each other as far as a schedule does without an input."""
-        return schedules.merge(schedule, cores, precision)
-
-    def contract(
-        self,
-        schedule: schedules.Schedule,
-        merged: Mapping[str, Array],
-        x: Shaped[Array, "rows in_features"],
-        *,
-        reading: schedules.Reading | None = None,
-        precision: jax.lax.PrecisionLike = None,
-    ) -> Shaped[Array, "rows out_size"]:
-        """The product of rows and the network's matrix, of what `merge` returned."""
-        options = {"pad": self.padding, "reading": reading, "precision": precision}
-        return schedules.run_merged(schedule, merged, x, **options)
 
     def crop_outputs(
         self, y: Shaped[Array, "batch out_size"]
@@ -417,8 +403,8 @@ def check_covers(modes_name: str, modes: tuple[int, ...], name: str, features: i
 def _init(fmt: Format, key: jax.Array, dtype: Any) -> Weight:
     wide = jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
     weight = _draw(fmt, key, wide)
-    # The factor is near 1; every core takes an equal share of it.
-    share = (fmt.out_features / squared_norm(weight)) ** (0.5 / len(weight.cores))
+    # The factor is near 1; every operand takes an equal share of it.
+    share = (fmt.out_features / squared_norm(weight)) ** (0.5 / len(fmt.network().operands))
     return jax.tree.map(lambda core: (core * share).astype(dtype), weight)
 
 
@@ -426,10 +412,10 @@ def _draw(fmt: Format, key: jax.Array, dtype: Any) -> Weight:
     """Gaussian cores, equally scaled, whose kernel has an expected squared norm of its columns."""
     net = fmt.network()
     terms = sum(math.log(size) for _, size in net.sizes)
-    scale = math.exp((math.log(net.out_size) - terms) / (2 * len(net.cores)))
+    scale = math.exp((math.log(net.out_size) - terms) / (2 * len(net.operands)))
     # One draw for all cores: each draw of its own would add half a second of compilation.
     drawn = scale * jax.random.normal(key, (net.num_params,), dtype)
-    shapes = {name: net.shape(name) for name, _ in net.cores}
+    shapes = {name: net.shape(name) for name in net.cores}
     ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
     parts = jnp.split(drawn, ends[:-1])
     return Weight({n: part.reshape(s) for part, (n, s) in zip(parts, shapes.items())}, fmt)

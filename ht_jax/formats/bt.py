@@ -40,6 +40,9 @@ class BT(ModeFormat):
         3392
     """
 
+    papers = ("delathauwer2008",)
+    recurrent_papers = ("ye2018bt",)
+
     rank: int
     terms: int
 

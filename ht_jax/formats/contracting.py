@@ -1,7 +1,8 @@
 """Contractions of a network with a dense tensor that has its open indices: what fitting needs.
 
 A tensor here is an array with the names of its axes. `merged` multiplies a group of cores into one
-tensor, whose boundary is what the group leaves open or shares with the rest.
+tensor, whose boundary is what the group leaves open or shares with the rest. Every operand is a
+core of its own here: methods that fit one core after the other do not know of shared ones.
 """
 
 from __future__ import annotations
@@ -13,18 +14,9 @@ from collections.abc import Mapping, Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ht_jax.network import Indices, TensorNetwork
+from ht_jax.network import Indices, Tensor, TensorNetwork, contract
 
 Cores = dict[str, Array]
-Tensor = tuple[Array, Indices]
-
-
-def contract(tensors: Sequence[Tensor], kept: Sequence[str]) -> Tensor:
-    """Multiplies tensors and sums all indices but those of `kept`, which come in its order."""
-    number = {i: n for n, i in enumerate(dict.fromkeys(i for _, at in tensors for i in at))}
-    operands = [part for array, at in tensors for part in (array, [number[i] for i in at])]
-    out = jnp.einsum(*operands, [number[i] for i in kept], optimize="greedy")
-    return out, tuple(kept)
 
 
 def opened(net: TensorNetwork, group: Sequence[str]) -> Indices:
@@ -35,7 +27,7 @@ def opened(net: TensorNetwork, group: Sequence[str]) -> Indices:
 
 def shared(net: TensorNetwork, group: Sequence[str]) -> Indices:
     """The indices of a group of cores that other cores carry as well."""
-    outside = {i for name, at in net.cores if name not in group for i in at}
+    outside = {i for name, at in net.operands if name not in group for i in at}
     carried = dict.fromkeys(i for name in group for i in net.indices[name])
     return tuple(i for i in carried if i in outside)
 
@@ -48,7 +40,8 @@ def boundary(net: TensorNetwork, group: Sequence[str]) -> Indices:
 
 def merged(net: TensorNetwork, group: Sequence[str], cores: Mapping[str, Array]) -> Tensor:
     """A group of cores, multiplied into one tensor with the group's boundary."""
-    return contract([(cores[c], net.indices[c]) for c in group], boundary(net, group))
+    kept = boundary(net, group)
+    return contract([(cores[c], net.indices[c]) for c in group], kept), kept
 
 
 def cut(net: TensorNetwork, group: Sequence[str]) -> int:
@@ -71,14 +64,14 @@ def formed(net: TensorNetwork, cores: Mapping[str, Array]) -> Inexact[Array, "*m
     names = tuple(net.indices)
     half = cut(net, names) if len(names) > 1 else 0
     parts = [merged(net, part, cores) for part in (names[:half], names[half:]) if part]
-    return contract(parts, opened(net, names))[0]
+    return contract(parts, opened(net, names))
 
 
 def balanced(net: TensorNetwork, cores: Cores) -> Cores:
     """The same tensor from cores whose norms agree, slice by slice of every bond, then in all."""
     bonds = [i for i in shared_by(net) if i not in (*net.inputs, *net.outputs)]
     for index in bonds:
-        axes = {name: at.index(index) for name, at in net.cores if index in at}
+        axes = {name: at.index(index) for name, at in net.operands if index in at}
         norms = [_slice_norms(cores[name], axis) for name, axis in axes.items()]
         mean = jnp.exp(sum(jnp.log(n) for n in norms) / len(norms))
         factors = dict(zip(axes, (mean / n for n in norms)))
@@ -90,7 +83,7 @@ def balanced(net: TensorNetwork, cores: Cores) -> Cores:
 
 def shared_by(net: TensorNetwork) -> dict[str, int]:
     """How many cores carry each index that more than one of them does."""
-    counts = Counter(i for _, at in net.cores for i in at)
+    counts = Counter(i for _, at in net.operands for i in at)
     return {i: n for i, n in counts.items() if n > 1}
 
 

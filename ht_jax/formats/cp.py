@@ -45,6 +45,8 @@ class CP(ModeFormat):
         752
     """
 
+    papers = ("kolda2009",)
+
     rank: int
 
     def __post_init__(self) -> None:

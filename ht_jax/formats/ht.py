@@ -49,6 +49,10 @@ class HT(ModeFormat):
         1245
     """
 
+    papers = ("grasedyck2010", "kressner2014")
+    recurrent_papers = ("yin2020ht",)
+    joint_papers = ("yin2021fdht",)
+
     leaf_rank: int | tuple[int, ...] | None = None
     rank: int | tuple[int, ...] = 1
     tree: DimensionTree | None = None

@@ -58,6 +58,9 @@ class KCP(ModeFormat):
         212
     """
 
+    papers = ("wang2023kcp",)
+    recurrent_papers = ("wang2023kcp",)
+
     rank: int
     terms: int
     splits: tuple[Split, ...] | None = None

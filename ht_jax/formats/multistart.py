@@ -73,9 +73,7 @@ def alternate(
 def draw(net: TensorNetwork, key: jax.Array, dtype: Any) -> Cores:
     """Gaussian cores."""
     keys = jax.random.split(key, len(net.cores))
-    return {
-        name: jax.random.normal(k, net.shape(name), dtype) for (name, _), k in zip(net.cores, keys)
-    }
+    return {name: jax.random.normal(k, net.shape(name), dtype) for name, k in zip(net.cores, keys)}
 
 
 def _start(net, key, dtype, starts: Sequence[Start], number: int, best: Cores) -> Cores:
@@ -99,13 +97,13 @@ def terms(net: TensorNetwork) -> tuple[str, ...]:
 def redrawn(net: TensorNetwork, key: jax.Array, cores: Cores) -> Cores:
     """The cores, with one value of one of their term indices, or of several, drawn anew."""
     pick_core, pick_index, pick_value, key = jax.random.split(key, 4)
-    sets = [tuple(i for i in at if i in terms(net)) for _, at in net.cores]
+    sets = [tuple(i for i in at if i in terms(net)) for _, at in net.operands]
     among = _choose(pick_core, [indices for indices in sets if indices])
     among = _choose(pick_index, [among, *((i,) for i in among)])
     values = jax.random.split(pick_value, len(among))
     picked = {i: _choose(v, range(net.size[i])) for i, v in zip(among, values)}
     cores, new = tensors.balanced(net, cores), draw(net, key, next(iter(cores.values())).dtype)
-    for name, at in net.cores:
+    for name, at in net.operands:
         if picked.keys() <= {*at}:
             part, core = tuple(picked.get(i, slice(None)) for i in at), cores[name]
             size = jnp.sqrt(jnp.mean(core**2) / jnp.mean(new[name][part] ** 2))

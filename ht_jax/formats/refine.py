@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from ht_jax.formats import contracting as tensors
 from ht_jax.formats.contracting import Cores
-from ht_jax.network import TensorNetwork
+from ht_jax.network import TensorNetwork, contract
 
 MOST_NUMBERS = 2500  # in all cores: the matrix is dense
 
@@ -85,8 +85,8 @@ def _model(
 
 def _inner(net: TensorNetwork, a: Cores, b: Cores) -> Float[Array, ""]:
     opened = {*net.inputs, *net.outputs}
-    twins = [(b[name], tuple(i if i in opened else i + "'" for i in at)) for name, at in net.cores]
-    return tensors.contract([(a[name], at) for name, at in net.cores] + twins, ())[0]
+    twins = [(x, tuple(i if i in opened else i + "'" for i in at)) for x, at in net.tensors(b)]
+    return contract([*net.tensors(a), *twins], ())
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -49,6 +49,9 @@ class TR(ModeFormat):
         663552
     """
 
+    papers = ("zhao2016",)
+    recurrent_papers = ("pan2019tr",)
+
     rank: int | tuple[int, ...]
     closing_rank: int | None = None
 

@@ -44,6 +44,9 @@ class TT(ModeFormat):
         3360
     """
 
+    papers = ("oseledets2011",)
+    recurrent_papers = ("yang2017tt",)
+
     rank: int | tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -101,5 +104,5 @@ class TT(ModeFormat):
         found = tuple(core.shape[-1] for core in cores[:-1])
         fmt = dataclasses.replace(self, rank=found or 1)
         net = fmt.network()
-        named = {name: core.reshape(net.shape(name)) for core, (name, _) in zip(cores, net.cores)}
+        named = {name: core.reshape(net.shape(name)) for core, name in zip(cores, net.cores)}
         return fit(Weight(named, fmt), kernel, tol=tol if rank is None else None)

@@ -45,6 +45,8 @@ class Tucker(ModeFormat):
         444
     """
 
+    papers = ("kolda2009",)
+
     rank: int | tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -95,7 +97,7 @@ class Tucker(ModeFormat):
         frames = _hooi(x, _st_hosvd(x, tol, bounds))
         fmt = dataclasses.replace(self, rank=tuple(u.shape[1] for u in frames))
         parts = [*frames, _projected(x, frames) * scale]
-        named = {n: jnp.asarray(core) for (n, _), core in zip(fmt.network().cores, parts)}
+        named = {n: jnp.asarray(core) for n, core in zip(fmt.network().cores, parts)}
         return fit(Weight(named, fmt), kernel, tol=tol if rank is None else None)
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from ht_jax import schedule as schedules
+from ht_jax.network import Tensor, contract
 
 if TYPE_CHECKING:
     from ht_jax.formats.base import Format
@@ -46,21 +47,16 @@ class Weight:
     ) -> Shaped[Array, "in_features out_features"]:
         """The kernel that the cores stand for: `apply(w, x) == x @ w.to_dense()`."""
         fmt, net = self.format, self.format.network()
-        number = {index: n for n, index in enumerate(net.size)}
-        operands = [
-            part for c, at in net.cores for part in (self.cores[c], [number[i] for i in at])
-        ]
-        output = [number[i] for i in (*net.inputs, *net.outputs)]
-        kernel = jnp.einsum(*operands, output, optimize="greedy", precision=precision)
+        kernel = net.contract(self.cores, net.inputs + net.outputs, precision=precision)
         kernel = kernel.reshape(net.in_size, net.out_size)
         return fmt.crop_outputs(kernel[fmt.in_offset : fmt.in_offset + fmt.in_features])
 
     def restrict(self, start: int, stop: int) -> Weight:
         """The rows [start, stop) of the kernel, as cores sliced along their input axes."""
-        fmt = self.format.restrict(start, stop)
-        cut, _ = fmt.base.network().slices(*fmt.padded_range)
-        cores = dict(self.cores)
-        for name, indices in fmt.network().cores:
+        fmt, net = self.format.restrict(start, stop), self.format.network()
+        cut, _ = net.slices(*fmt.padded_range)
+        cores = net.arrays(self.cores)
+        for name, indices in net.operands:
             for axis, index in enumerate(indices):
                 if index in cut:
                     cores[name] = jax.lax.slice_in_dim(cores[name], *cut[index], axis=axis)
@@ -71,17 +67,22 @@ class Weight:
         batch: int,
         *,
         mode: schedules.Mode = "infer",
-        reading: schedules.Arithmetic | None = None,
+        arithmetic: schedules.Arithmetic | None = None,
     ) -> Prepared:
         """The weight with its cores multiplied as far as they can be before an input is there.
 
         Args:
             batch: rows of the inputs to come; any number works, this one is planned for.
-            mode, reading: what the schedule is chosen for, as in `ht_jax.plan`.
+            mode, arithmetic: what the schedule is chosen for, as in `ht_jax.plan`.
         """
         dtype = next(iter(self.cores.values())).dtype
-        schedule = self.format.plan(batch, dtype=dtype, mode=mode, reading=reading)
-        return Prepared(self.format.merge(schedule, self.cores), self.format, schedule)
+        return self.merge(self.format.plan(batch, dtype=dtype, mode=mode, arithmetic=arithmetic))
+
+    def merge(
+        self, schedule: schedules.Schedule, precision: jax.lax.PrecisionLike = None
+    ) -> Prepared:
+        """The weight with its cores multiplied as a schedule does without an input."""
+        return Prepared(schedules.merge(schedule, self.cores, precision), self.format, schedule)
 
     def astype(self, dtype: jax.typing.DTypeLike) -> Weight:
         """The same weight with cores of another dtype."""
@@ -128,8 +129,8 @@ class Prepared:
                 f"{fmt}"
             )
         rows = x.reshape(math.prod(x.shape[:-1]), fmt.in_features)
-        options = {"reading": reading, "precision": precision}
-        y = fmt.contract(self.schedule, self.merged, rows, **options)
+        options = {"pad": fmt.padding, "reading": reading, "precision": precision}
+        y = schedules.run_merged(self.schedule, self.merged, rows, **options)
         return fmt.crop_outputs(y).reshape(*x.shape[:-1], fmt.out_features)
 
 
@@ -168,12 +169,11 @@ def apply(
         arithmetic = (reading or schedules.Reading()).arithmetic if integers else None
         dtype = next(iter(weight.cores.values())).dtype
         rows = math.prod(x.shape[:-1])
-        schedule = fmt.plan(rows, dtype=dtype, mode=mode, reading=arithmetic)
+        schedule = fmt.plan(rows, dtype=dtype, mode=mode, arithmetic=arithmetic)
     elif schedule.network != fmt.network():
         raise ValueError(f"the schedule is one of another network than that of {fmt}")
     with jax.named_scope(type(fmt).__name__):
-        merged = fmt.merge(schedule, weight.cores, precision)
-        return Prepared(merged, fmt, schedule)(x, reading=reading, precision=precision)
+        return weight.merge(schedule, precision)(x, reading=reading, precision=precision)
 
 
 def squared_norm(weight: Weight) -> Float[Array, ""]:
@@ -186,16 +186,13 @@ def squared_norm(weight: Weight) -> Float[Array, ""]:
         True
     """
     fmt, net = weight.format, weight.format.network()
-    number = {index: n for n, index in enumerate(net.size)}
     opened = {*net.inputs, *net.outputs}
-    twin = {i: n if i in opened else n + len(number) for i, n in number.items()}
-    operands: list = []
-    for name, indices in net.cores:
-        operands += [weight.cores[name], [number[i] for i in indices]]
-        operands += [weight.cores[name].conj(), [twin[i] for i in indices]]
-    dtype = next(iter(weight.cores.values())).dtype
-    for mask, indices in ((fmt.input_mask(), net.inputs), (fmt.output_mask(), net.outputs)):
+    tensors: list[Tensor] = []
+    for core, at in net.tensors(weight.cores):
+        twin = tuple(i if i in opened else f"{i}'" for i in at)
+        tensors += [(core, at), (core.conj(), twin)]
+    dtype = tensors[0][0].dtype
+    for mask, at in ((fmt.input_mask(), net.inputs), (fmt.output_mask(), net.outputs)):
         if mask is not None:
-            shape = [net.size[i] for i in indices]
-            operands += [mask.astype(dtype).reshape(shape), [number[i] for i in indices]]
-    return jnp.einsum(*operands, [], optimize="greedy").real
+            tensors.append((jnp.asarray(mask.reshape([net.size[i] for i in at]), dtype), at))
+    return contract(tensors, ()).real

@@ -58,6 +58,7 @@ class RecurrentCell(nnx.RNNCellBase):
 
     gates: ClassVar[int]
     num_states: ClassVar[int] = 1
+    papers: ClassVar[tuple[str, ...]] = ()  # what `ht_jax.cite` names: keys or BibTeX entries
     in_features: int
     hidden_features: int
     input: TensorDense | None
@@ -275,6 +276,7 @@ class LSTMCell(RecurrentCell):
 
     gates = 4
     num_states = 2
+    papers = ("hochreiter1997",)
 
     def __init__(self, in_features: int, hidden_features: int, **options: Any):
         super().__init__(in_features, hidden_features, **options)
@@ -309,6 +311,7 @@ class GRUCell(RecurrentCell):
     """
 
     gates = 3
+    papers = ("cho2014",)
     candidate_bias: nnx.Param[Array]
 
     def __init__(self, in_features: int, hidden_features: int, **options: Any):
@@ -336,6 +339,7 @@ class SimpleCell(RecurrentCell):
     """
 
     gates = 1
+    papers = ("elman1990",)
 
     def update(self, carry: Carry, z: Array, u: Array) -> tuple[Carry, Array]:
         """See the class."""

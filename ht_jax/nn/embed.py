@@ -134,14 +134,14 @@ def lookup(weight: Weight, ids: Int[Array, " rows"]) -> Float[Array, "rows out_f
     sizes = tuple(net.size[i] for i in net.inputs)
     digit = dict(zip(net.inputs, jnp.unravel_index(ids, sizes)))
     # One core at a time: gathered cores have structure [row, its other indices].
-    slices = [_gather(weight.cores[name], indices, digit) for name, indices in net.cores]
+    slices = [_gather(core, indices, digit) for core, indices in net.tensors(weight.cores)]
     rows = jnp.einsum(_equation(net), *slices, optimize=_path(net, len(ids)))
     return weight.format.crop_outputs(rows.reshape(len(ids), net.out_size))
 
 
 def lookup_flops(net: TensorNetwork) -> float:
     """Flops of a lookup of `ROWS` ids; a table of one core is only read."""
-    return 0.0 if len(net.cores) == 1 else float(_contraction(net, ROWS)[1].opt_cost)
+    return 0.0 if len(net.operands) == 1 else float(_contraction(net, ROWS)[1].opt_cost)
 
 
 def _gather(core: Array, indices: Indices, digit: dict[str, Array]) -> Array:
@@ -158,7 +158,7 @@ def _sliced(net: TensorNetwork) -> list[tuple[str, ...]]:
     inputs = set(net.inputs)
     return [
         ("row", *(i for i in indices if i not in inputs)) if inputs & set(indices) else indices
-        for _, indices in net.cores
+        for _, indices in net.operands
     ]
 
 
@@ -182,7 +182,7 @@ def _path(net: TensorNetwork, rows: int) -> Any:
 def _apply_transposed(weight: Weight, x: Array) -> Float[Array, "rows in_size"]:
     """`x @ kernel.T` for ungated kernels, as long as the network's inputs."""
     net = weight.format.network()
-    turned = TensorNetwork(net.cores, net.sizes, inputs=net.outputs, outputs=net.inputs)
+    turned = dataclasses.replace(net, inputs=net.outputs, outputs=net.inputs)
     x = jnp.pad(x, ((0, 0), (0, net.out_size - x.shape[-1])))
     problem = dataclasses.replace(weight.format.problem(len(x), dtype=x.dtype), network=turned)
     return schedules.run(schedules.best(problem), weight.cores, x)

@@ -65,7 +65,7 @@ def freeze(cell: Cell, batch: int = 1, *, arithmetic: Arithmetic | None = None) 
         True
     """
     weight, bias = promote((cell.input_weight(), cell.bias[...]), cell.dtype)
-    prepared = weight.prepare(batch, reading=arithmetic)
+    prepared = weight.prepare(batch, arithmetic=arithmetic)
     frozen = nnx.clone(cell)
     frozen.frozen = nnx.data(Frozen(prepared, cell.recurrence(batch, 1), bias))
     return frozen

@@ -38,6 +38,7 @@ class TensorDense(nnx.Module):
     format: Format
     cores: dict[str, nnx.Param[Array]]
     bias: nnx.Param[Array] | None
+    observer: Any  # turns the weight into one whose products are observed; None
     dtype: Any
     param_dtype: Any
     precision: jax.lax.PrecisionLike
@@ -55,6 +56,7 @@ class TensorDense(nnx.Module):
         self.hold(check_format("fmt", fmt).init(rngs.params(), param_dtype))
         bias = nnx.Param(jnp.zeros(fmt.out_features, param_dtype)) if use_bias else None
         self.bias = nnx.data(bias)
+        self.observer = nnx.data(None)
         self.dtype = dtype
         self.param_dtype = param_dtype
         self.precision = precision
@@ -62,7 +64,8 @@ class TensorDense(nnx.Module):
     @property
     def weight(self) -> Weight:
         """The kernel as a pytree of arrays."""
-        return Weight({name: core[...] for name, core in self.cores.items()}, self.format)
+        weight = Weight({name: core[...] for name, core in self.cores.items()}, self.format)
+        return weight if self.observer is None else self.observer(weight)
 
     def hold(self, weight: Weight) -> None:
         """Takes another kernel of the same size, in whatever format."""

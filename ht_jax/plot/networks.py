@@ -63,7 +63,7 @@ def _places(net: TensorNetwork) -> Places:
     """Cores with open legs in rows, the others on the levels between or above them."""
     inputs, outputs = set(net.inputs), set(net.outputs)
     both, above, below, inner = [], [], [], []
-    for core, indices in net.cores:
+    for core, indices in net.operands:
         reads, writes = bool(inputs & {*indices}), bool(outputs & {*indices})
         rows = {(True, True): both, (True, False): above, (False, True): below}
         rows.get((reads, writes), inner).append(core)
@@ -106,7 +106,7 @@ def _below(net: TensorNetwork, places: Places, core: str) -> int:
 
 def _neighbours(net: TensorNetwork, core: str) -> list[str]:
     mine = set(net.indices[core])
-    return [other for other, indices in net.cores if other != core and mine & {*indices}]
+    return [other for other, indices in net.operands if other != core and mine & {*indices}]
 
 
 def _bonds(net: TensorNetwork) -> dict[tuple[str, ...], list[str]]:
@@ -114,7 +114,7 @@ def _bonds(net: TensorNetwork) -> dict[tuple[str, ...], list[str]]:
     found: dict[tuple[str, ...], list[str]] = {}
     for index in net.size:
         if index not in (*net.inputs, *net.outputs):
-            cores = tuple(core for core, indices in net.cores if index in indices)
+            cores = tuple(core for core, indices in net.operands if index in indices)
             found.setdefault(cores, []).append(index)
     return found
 
@@ -164,7 +164,7 @@ def _hang(places: Places) -> bool:
 
 
 def _draw_legs(axes: Axes, net: TensorNetwork, places: Places) -> None:
-    for core, indices in net.cores:
+    for core, indices in net.operands:
         reads = [i for i in indices if i in net.inputs]
         writes = [i for i in indices if i in net.outputs]
         x, y = places[core]
@@ -194,7 +194,7 @@ def _draw_group(
 
 def _draw_cores(axes: Axes, net: TensorNetwork, places: Places) -> None:
     opened = {*net.inputs, *net.outputs}
-    for core, indices in net.cores:
+    for core, indices in net.operands:
         color = SKY if opened & {*indices} else YELLOW
         axes.scatter(*places[core], s=520, marker="o", color=color, edgecolor=INK, zorder=3)
         count = f"{math.prod(net.shape(core)):,}"

@@ -46,7 +46,7 @@ def plot_schedule(schedule: Schedule) -> Figure:
     if not schedule.steps:
         raise ValueError("this schedule has no contraction to draw")
     costs = step_costs(schedule, device(jax.default_backend()))
-    count = max(len(schedule.network.cores) + 1, len(schedule.steps))
+    count = max(len(schedule.network.operands) + 1, len(schedule.steps))
     figure = new_figure(10, 1.2 + 0.42 * count)
     tree, bars = figure.subplots(1, 2, width_ratios=(1, 1.1))
     _draw_tree(tree, schedule, costs)

@@ -120,7 +120,7 @@ def plan(
     mode: Mode = "train",
     *,
     dtype: Any = "float32",
-    reading: Arithmetic | None = None,
+    arithmetic: Arithmetic | None = None,
     tune: bool = False,
 ) -> Schedule:
     """The schedule for applying a format to `batch` rows on the default device.
@@ -130,7 +130,7 @@ def plan(
         batch: rows of input.
         mode: "train" weighs forward and backward together, "infer" the forward pass alone.
         dtype: of the cores.
-        reading: arithmetic in which integer inputs are read; None for inputs that are floats.
+        arithmetic: in which integer inputs are read; None for inputs that are floats.
         tune: measure the best few on this device, or take what an earlier measurement on the
             same kind of device left on disk. `apply` and the layers use it from then on in this
             process, for any batch in the same power of two.
@@ -148,5 +148,5 @@ def plan(
         raise ValueError(f"batch {batch!r} must be a whole number of rows, at least 1")
     if mode not in ("train", "infer"):
         raise ValueError(f"mode {mode!r} is neither 'train' nor 'infer'")
-    problem = fmt.problem(int(batch), mode=mode, dtype=dtype, reading=reading)
+    problem = fmt.problem(int(batch), mode=mode, dtype=dtype, arithmetic=arithmetic)
     return tuned(problem, lambda: ranked(problem, probed())) if tune else best(problem)

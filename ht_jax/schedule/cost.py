@@ -176,7 +176,7 @@ class _Counts:
         laid_out = product.transposes_left * groups * rows * inner
         laid_out += product.transposes_right * groups * inner * cols
         laid_out += (product.indices != step.indices) * groups * rows * cols
-        parts = PARTS[schedule.reading] if step.left == INPUT else 0
+        parts = PARTS[schedule.arithmetic] if step.left == INPUT else 0
         itemsize = np.dtype(schedule.dtype).itemsize
         return cls(groups, rows, inner, cols, laid_out, itemsize, parts)
 
@@ -233,7 +233,7 @@ def tiled(schedule: Schedule, dev: Device) -> Schedule:
     """
     itemsize = np.dtype(schedule.dtype).itemsize
     made = [schedule.volume(step.indices) * itemsize for step in schedule.products]
-    converted = schedule.network.in_size * schedule.batch * itemsize * bool(schedule.reading)
+    converted = schedule.network.in_size * schedule.batch * itemsize * bool(schedule.arithmetic)
     if max(made) <= 4 * dev.cache_bytes and converted <= 2 * dev.cache_bytes:
         return schedule
     right = sum(schedule.volume(schedule.operands[s.right]) for s in schedule.products) * itemsize
@@ -260,9 +260,9 @@ def peak_bytes(schedule: Schedule) -> float:
     if schedule.tile:
         kept = made[-1] if schedule.remat or schedule.mode == "infer" else sum(made)
     peak += kept * (schedule.batch / tile - 1)
-    read = schedule.network.in_size * tile if schedule.tile or schedule.reading else 0
-    converted = 2 if PARTS[schedule.reading] else itemsize
-    return float(peak * itemsize + read * (converted + bool(schedule.reading)))
+    read = schedule.network.in_size * tile if schedule.tile or schedule.arithmetic else 0
+    converted = 2 if PARTS[schedule.arithmetic] else itemsize
+    return float(peak * itemsize + read * (converted + bool(schedule.arithmetic)))
 
 
 def _peak_forward(made: list[float]) -> float:

@@ -25,30 +25,30 @@ EXHAUSTIVE_CORES = 12  # every subset is a candidate group up to here, connected
 class _State:
     """A running tensor with some groups of cores multiplied in."""
 
-    groups: tuple[int, ...]  # bit masks over the cores, in order
-    left: int  # mask of the cores that remain
+    groups: tuple[int, ...]  # bit masks over the operands, in order
+    left: int  # mask of the operands that remain
     indices: Indices  # of the running tensor
     seconds: float
 
 
 class _Grouping:
-    """Arrays that price all groups of a state at once: one row a group, bits over the cores."""
+    """Arrays that price all groups of a state at once: one row a group, bits over the operands."""
 
     def __init__(self, problem: Problem, dev: Device):
         network = problem.network
         self.network, self.dev, self.mode = network, dev, problem.mode
-        self.itemsize, self.parts = np.dtype(problem.dtype).itemsize, PARTS[problem.reading]
+        self.itemsize, self.parts = np.dtype(problem.dtype).itemsize, PARTS[problem.arithmetic]
         self.size = {BATCH: problem.batch, **network.size}
-        self.cores = [name for name, _ in network.cores]
+        self.operands = list(network.indices)
         self.carriers = {
-            i: sum(1 << k for k, (_, indices) in enumerate(network.cores) if i in indices)
+            i: sum(1 << k for k, (_, indices) in enumerate(network.operands) if i in indices)
             for i, _ in network.sizes
         }
-        self.all = (1 << len(self.cores)) - 1
+        self.all = (1 << len(self.operands)) - 1
 
     def groups(self, state: _State) -> np.ndarray:
         """Masks of the groups that may come next."""
-        free = [k for k in range(len(self.cores)) if state.left >> k & 1]
+        free = [k for k in range(len(self.operands)) if state.left >> k & 1]
         if len(free) <= EXHAUSTIVE_CORES:
             bits = np.arange(1, 1 << len(free))
             masks = sum(((bits >> n & 1) << k for n, k in enumerate(free)), np.zeros_like(bits))
@@ -66,7 +66,7 @@ class _Grouping:
                 seed |= self.carriers[index] & state.left
             found |= self._grown(seed or state.left, state.left)
         if not open_inputs:
-            found |= {1 << k for k in range(len(self.cores)) if state.left >> k & 1}
+            found |= {1 << k for k in range(len(self.operands)) if state.left >> k & 1}
         return found
 
     def _grown(self, seed: int, left: int) -> set[int]:
@@ -79,7 +79,7 @@ class _Grouping:
             frontier = {
                 mask | 1 << k
                 for mask in frontier
-                for k in range(len(self.cores))
+                for k in range(len(self.operands))
                 if (left & ~inputs & ~mask) >> k & 1 and self._touch(mask, k)
             }
             found |= frontier
@@ -88,8 +88,8 @@ class _Grouping:
         rest = seed | (left & ~inputs)
         return found | {rest}
 
-    def _touch(self, mask: int, core: int) -> bool:
-        indices = self.network.cores[core][1]
+    def _touch(self, mask: int, operand: int) -> bool:
+        _, indices = self.network.operands[operand]
         return any(self.carriers[i] & mask for i in indices)
 
     def price(self, state: _State, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +138,7 @@ class _Grouping:
     def _making(self, masks: np.ndarray, size: np.ndarray) -> np.ndarray:
         """Seconds to multiply the cores of a group into one tensor of `size` numbers."""
         cores = np.zeros(len(masks))
-        for k in range(len(self.cores)):
+        for k in range(len(self.operands)):
             cores += masks >> k & 1
         passes = 4.0 if self.mode == "infer" else 12.0
         work = passes * size * self.itemsize / self.dev.bandwidth + cores * self.dev.overhead
@@ -159,7 +159,7 @@ class _Grouping:
     def group_indices(self, mask: int, state: _State) -> Indices:
         """Indices that a group brings: bonds to later cores first, then outputs."""
         carried = [
-            i for k, (_, indices) in enumerate(self.network.cores) if mask >> k & 1 for i in indices
+            i for k, (_, at) in enumerate(self.network.operands) if mask >> k & 1 for i in at
         ]
         new = [i for i in dict.fromkeys(carried) if self._needed(i, state.left & ~mask)]
         outputs = [i for i in self.network.outputs if i in new]
@@ -222,12 +222,12 @@ def _steps_of_groups(grouping: _Grouping, state: _State, groups: tuple[int, ...]
 
 def _merge(grouping: _Grouping, mask: int, state: _State, name: str) -> tuple[str, list[Step]]:
     """Steps that multiply the cores of a group into one tensor, laid out for its product."""
-    cores = {c: grouping.network.indices[c] for k, c in enumerate(grouping.cores) if mask >> k & 1}
-    if len(cores) == 1:
-        return next(iter(cores)), []
+    operands = {c: at for k, (c, at) in enumerate(grouping.network.operands) if mask >> k & 1}
+    if len(operands) == 1:
+        return next(iter(operands)), []
     wanted = _wanted(grouping, mask, state)
-    path = group_path(tuple(cores.values()), wanted, grouping.size)
-    steps = steps_of_path(cores, path, wanted)
+    path = group_path(tuple(operands.values()), wanted, grouping.size)
+    steps = steps_of_path(operands, path, wanted)
     names = {step.out: f"{name}_{n}" for n, step in enumerate(steps)}
     steps = [
         Step(names.get(s.left, s.left), names.get(s.right, s.right), names[s.out], s.indices)
@@ -240,7 +240,7 @@ def _merge(grouping: _Grouping, mask: int, state: _State, name: str) -> tuple[st
 def _wanted(grouping: _Grouping, mask: int, state: _State) -> Indices:
     """The group's indices: those shared with the running tensor in its order, then new ones."""
     carried = set().union(
-        *(indices for k, (_, indices) in enumerate(grouping.network.cores) if mask >> k & 1)
+        *(indices for k, (_, indices) in enumerate(grouping.network.operands) if mask >> k & 1)
     )
     shared = [i for i in state.indices if i in carried]
     left = state.left & ~mask

@@ -65,7 +65,7 @@ def merge(
         >>> sorted(weight.cores), list(merge(ht.plan(fmt, batch=512), weight.cores))
         (['leaf_0', 'leaf_1', 'node_0_1'], ['@v0_1'])
     """
-    arrays = dict(cores)
+    arrays = schedule.network.arrays(cores)
     for step in schedule.merges:
         left, right = ((arrays.pop(n), schedule.operands[n]) for n in (step.left, step.right))
         with jax.named_scope(_scope(step)):

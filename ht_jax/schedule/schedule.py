@@ -19,6 +19,7 @@ from ht_jax.schedule.reading import Arithmetic
 # Names that begin with @ are the schedule's own: no core or index of a network has one.
 INPUT = "@x"  # operand name of the input; its slowest index is BATCH
 BATCH = "@batch"
+VERSION = 2  # of the JSON
 Mode = Literal["train", "infer"]
 
 
@@ -31,7 +32,7 @@ class Problem:
         batch: rows of input.
         dtype: name of the dtype of the cores, such as "float32".
         mode: "train" weighs forward and backward together, "infer" the forward pass alone.
-        reading: arithmetic in which integer inputs are read; None for inputs that are floats.
+        arithmetic: in which integer inputs are read; None for inputs that are floats.
         device: kind of device: "cpu", "gpu" or "tpu".
 
     Example:
@@ -45,15 +46,13 @@ class Problem:
     batch: int
     dtype: str = "float32"
     mode: Mode = "train"
-    reading: Arithmetic | None = None
+    arithmetic: Arithmetic | None = None
     device: str = "cpu"
 
     def schedule(self, steps: Sequence[Step], found_by: str) -> Schedule:
         """A schedule for this problem, not priced yet."""
-        reading = self.reading
-        return Schedule(
-            self.network, self.batch, self.dtype, self.mode, tuple(steps), found_by, reading
-        )
+        about = self.network, self.batch, self.dtype, self.mode
+        return Schedule(*about, tuple(steps), found_by, self.arithmetic)
 
 
 class Planned(Protocol):
@@ -65,7 +64,7 @@ class Planned(Protocol):
         *,
         dtype: Any = ...,
         mode: Mode = ...,
-        reading: Arithmetic | None = ...,
+        arithmetic: Arithmetic | None = ...,
     ) -> Problem:
         """The problem of `batch` rows."""
         ...
@@ -135,7 +134,7 @@ class Product:
 _FIELDS: dict[Any, tuple[str, ...]] = {
     int: ("batch", "tile", "remat"),
     str: ("dtype", "mode", "found_by"),
-    (str, type(None)): ("reading",),
+    (str, type(None)): ("arithmetic",),
     (int, float): ("flops", "backward_flops", "bytes_moved", "peak_bytes", "seconds"),
 }
 
@@ -151,7 +150,7 @@ class Schedule:
         mode: "train" (forward and backward weighed together) or "infer" (forward alone).
         steps: the contractions. The last one leaves (batch, *network.outputs) in some order.
             Of a step that involves the input, that operand stands left.
-        reading: arithmetic in which integer inputs are read; None where the inputs are floats.
+        arithmetic: in which integer inputs are read; None where the inputs are floats.
         tile: rows that are contracted at a time; 0 for all at once.
         remat: whether the backward pass of a tiled run contracts again what it needs, in place
             of keeping it.
@@ -178,7 +177,7 @@ class Schedule:
     mode: Mode
     steps: tuple[Step, ...]
     found_by: str = "given"
-    reading: Arithmetic | None = None
+    arithmetic: Arithmetic | None = None
     tile: int = 0
     remat: bool = False
     flops: float = 0.0
@@ -228,7 +227,7 @@ class Schedule:
 
     def to_json(self) -> str:
         """The schedule as JSON text; `Schedule.from_json` reads it back."""
-        return json.dumps({"version": 1, **dataclasses.asdict(self)})
+        return json.dumps({"version": VERSION, **dataclasses.asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> Schedule:
@@ -245,11 +244,20 @@ class Schedule:
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> Schedule:
         version = fields.pop("version")
-        if version != 1:
-            raise ValueError(f"schedule version {version} is not known; this library reads 1")
+        if version not in (1, VERSION):
+            raise ValueError(
+                f"schedule version {version} is not known; this library reads 1 to {VERSION}"
+            )
         network = fields.pop("network")
+        if version == 1:  # of its names two have changed
+            network["operands"] = network.pop("cores")
+            fields["arithmetic"] = fields.pop("reading")
         net = TensorNetwork.of(
-            dict(network["cores"]), dict(network["sizes"]), network["inputs"], network["outputs"]
+            dict(network["operands"]),
+            dict(network["sizes"]),
+            network["inputs"],
+            network["outputs"],
+            shared=dict(network.get("shared", ())),
         )
         steps = tuple(Step(**{**s, "indices": tuple(s["indices"])}) for s in fields.pop("steps"))
         return cls(network=net, steps=steps, **fields)._checked()
@@ -271,6 +279,9 @@ class Schedule:
             made = set(open_operands.pop(step.left)) | set(open_operands.pop(step.right, ()))
             if not set(step.indices) <= made:
                 raise ValueError(f"step {step} leaves an index that neither operand carries")
+            awaited = {BATCH, *self.network.outputs}.union(*open_operands.values())
+            if early := made & awaited - set(step.indices):
+                raise ValueError(f"step {step} sums {sorted(early)}, which other operands carry")
             open_operands[step.out] = step.indices
         left = list(open_operands.values())
         if len(left) != 1 or set(left[0]) != {BATCH, *self.network.outputs}:

@@ -57,7 +57,7 @@ def remember(schedule: Schedule, kind: str | None = None) -> None:
         >>> remembered(fmt.problem(7)).steps == schedule.steps
         True
     """
-    fields = schedule.network, schedule.batch, schedule.dtype, schedule.mode, schedule.reading
+    fields = schedule.network, schedule.batch, schedule.dtype, schedule.mode, schedule.arithmetic
     _known[_bucket(Problem(*fields, kind or jax.default_backend()))] = schedule
 
 
@@ -128,13 +128,13 @@ def timed_call(problem: Problem, schedule: Schedule) -> Callable[[], Any]:
     """A call that runs what the problem's mode says on random arrays, compiled and warm."""
     rng = np.random.default_rng(0)
     net, dtype = problem.network, jnp.dtype(problem.dtype)
-    cores = {name: jnp.asarray(rng.normal(size=net.shape(name)), dtype) for name, _ in net.cores}
+    cores = {name: jnp.asarray(rng.normal(size=net.shape(name)), dtype) for name in net.cores}
     shape = problem.batch, net.in_size
-    if problem.reading:
+    if problem.arithmetic:
         x = jnp.asarray(rng.integers(0, 256, shape, np.uint8))
     else:
         x = jnp.asarray(rng.normal(size=shape), dtype)
-    reading = Reading(arithmetic=problem.reading or "float")
+    reading = Reading(arithmetic=problem.arithmetic or "float")
 
     def infer(cores: Any, x: Any) -> Any:
         return run(schedule, cores, x, reading=reading)

@@ -61,7 +61,7 @@ def test_a_step_does_not_depend_on_how_the_matrix_is_cut(model):
     turned = nnx.clone(model)
     cores = dict(layer.weight.cores)
     cores["leaf_2"] = cores["leaf_2"] @ turn
-    node = next(name for name, at in layer.format.network().cores if name.startswith("node_0_2"))
+    node = next(name for name in layer.format.network().cores if name.startswith("node_0_2"))
     cores[node] = cores[node] @ turn
     turned.layers[0].hold(ht.Weight(cores, layer.format))
     np.testing.assert_allclose(

@@ -59,7 +59,7 @@ def test_tiles_of_floats(fmt, tile, remat):
 def test_integers_are_read_as_their_floats(arithmetic, rtol, offset, tile):
     frames = np.random.default_rng(0).integers(0, 256, (ROWS, FMT.in_features), np.uint8)
     reading = ht.Reading(1 / 64, offset, arithmetic)
-    schedule = ht.plan(FMT, ROWS, dtype="float64", reading=arithmetic)
+    schedule = ht.plan(FMT, ROWS, dtype="float64", arithmetic=arithmetic)
     schedule = dataclasses.replace(schedule, tile=tile)
     ours = values_and_gradients(FMT, jnp.asarray(frames), reading=reading, schedule=schedule)
     assert_close(ours, dense_values_and_gradients(FMT, frames / 64 + offset), rtol)

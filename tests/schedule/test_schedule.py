@@ -25,7 +25,7 @@ HYPER = ht.TensorNetwork.of(
 
 def cores_of(net, seed=0):
     rng = np.random.default_rng(seed)
-    return {name: jnp.asarray(rng.normal(size=net.shape(name))) for name, _ in net.cores}
+    return {name: jnp.asarray(rng.normal(size=net.shape(name))) for name in net.cores}
 
 
 @pytest.mark.parametrize("net", [SMALL.network(), HYPER], ids=["tree", "hyperindices"])
@@ -34,7 +34,7 @@ def test_all_candidates_compute_the_same(net, mode):
     cores = cores_of(net)
     x = jnp.asarray(np.random.default_rng(1).normal(size=(7, net.in_size)))
     number = {index: n for n, (index, _) in enumerate(net.sizes)}
-    operands = [(np.asarray(cores[name]), [number[i] for i in at]) for name, at in net.cores]
+    operands = [(np.asarray(cores[name]), [number[i] for i in at]) for name, at in net.operands]
     opened = [number[i] for i in (*net.inputs, *net.outputs)]
     kernel = np.einsum(*itertools.chain(*operands), opened)
     wanted = np.asarray(x) @ kernel.reshape(net.in_size, net.out_size)
@@ -91,11 +91,12 @@ def test_json_reads_back():
     "spoil",
     [
         lambda fields: fields.pop("steps"),
-        lambda fields: fields.update(version=2),
+        lambda fields: fields.update(version=3),
         lambda fields: fields["steps"].pop(),
         lambda fields: fields["steps"].append(fields["steps"][0]),
         lambda fields: fields["steps"][0].update(left="nothing"),
         lambda fields: fields["steps"][-1].update(indices=["@batch"]),
+        lambda fields: fields["steps"][0]["indices"].remove(_bond(fields)),
         lambda fields: fields["network"].update(inputs=["elsewhere"]),
         lambda fields: fields.update(unknown=1),
     ],
@@ -105,6 +106,22 @@ def test_spoiled_json_is_refused(spoil):
     spoil(fields)
     with pytest.raises(ValueError, match=r"schedule|step|index"):
         ht.Schedule.from_json(json.dumps(fields))
+
+
+def _bond(fields):
+    """An index that the first step keeps for a later one."""
+    made, net = fields["steps"][0]["indices"], fields["network"]
+    return next(i for i in made if i not in ("@batch", *net["outputs"]))
+
+
+def test_json_of_version_1_is_read():
+    schedule = ht.plan(SMALL, batch=5)
+    fields = json.loads(schedule.to_json())
+    fields["version"], fields["reading"] = 1, fields.pop("arithmetic")
+    net = fields["network"]
+    net["cores"] = net.pop("operands")
+    del net["shared"]
+    assert ht.Schedule.from_json(json.dumps(fields)) == schedule
 
 
 def test_text_that_is_not_json_is_refused():
