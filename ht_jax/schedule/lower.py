@@ -136,9 +136,24 @@ def _stream(
         with jax.named_scope(_scope(step)):
             right = merged[step.right], schedule.operands[step.right]
             y = (contract if n else start)(step, running, right)
-            running = checkpoint_name(y, PRODUCT), step.indices
+            running = _named(y), step.indices
     y = _transpose(*running, (BATCH, *net.outputs))
     return y.reshape(x.shape[0], net.out_size)
+
+
+@jax.custom_jvp
+def _named(y: Array) -> Array:
+    """`y`, named `PRODUCT` where it is differentiated.
+
+    Only there is the name of use, and a plain `checkpoint_name` has no transpose: with it,
+    `jax.linear_transpose` of a run would fail.
+    """
+    return y
+
+
+@_named.defjvp
+def _named_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return checkpoint_name(primals[0], PRODUCT), tangents[0]
 
 
 def _padded(x: Shaped[Array, "rows columns"], pad: tuple[int, int]) -> Array:

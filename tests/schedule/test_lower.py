@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import ht_jax as ht
 from ht_jax import schedule as schedules
@@ -160,3 +161,72 @@ def test_memory_of_a_training_step_is_what_the_plan_says():
 
         measured = jax.jit(step).lower(cores, x).compile().memory_analysis().temp_size_in_bytes
         assert 0.8 < schedule.peak_bytes / measured < 1.2, (tile, schedule.peak_bytes, measured)
+
+
+def transposed(function, x):
+    """The transpose of a linear function of one array."""
+    return lambda y: jax.linear_transpose(function, x)(y)[0]
+
+
+@pytest.mark.parametrize("fmt", [FMT, RING, FMT.restrict(7, 40)], ids=["padded", "terms", "rows"])
+@pytest.mark.parametrize(("tile", "remat"), [(0, False), (12, False), (12, True)])
+def test_the_transpose_in_the_input_is_the_product_with_the_transposed_kernel(
+    fmt, tile, remat, key
+):
+    base = getattr(fmt, "base", fmt).init(key, jnp.float64)
+    weight = base if base.format == fmt else base.restrict(fmt.start, fmt.stop)
+    schedule = dataclasses.replace(ht.plan(fmt, ROWS, dtype="float64"), tile=tile, remat=remat)
+    product, kernel = lambda x: ht.apply(weight, x, schedule=schedule), weight.to_dense()
+    x, y = (jnp.ones((ROWS, n)).at[0].set(2) for n in kernel.shape)
+    back = jax.jit(transposed(product, x))
+    np.testing.assert_allclose(back(y), y @ kernel.T, atol=1e-12)
+    np.testing.assert_allclose(jax.jvp(back, (y,), (2 * y,))[1], 2 * y @ kernel.T, atol=1e-12)
+    np.testing.assert_allclose(jax.vmap(back)(y[None])[0], y @ kernel.T, atol=1e-12)
+    np.testing.assert_allclose(transposed(back, y)(x), x @ kernel, atol=1e-12)
+
+
+@pytest.mark.parametrize("tile", [0, 12])
+@pytest.mark.parametrize("name", ["leaf_0", "leaf_2", "node_0_1"])
+def test_the_transpose_in_a_core_is_its_gradient(name, tile, key):
+    weight = FMT.init(key, jnp.float64)
+    schedule = dataclasses.replace(ht.plan(FMT, ROWS, dtype="float64"), tile=tile)
+    x, y = (jnp.ones((ROWS, n)).at[0].set(2) for n in (FMT.in_features, FMT.out_features))
+
+    def product(core):
+        other = dataclasses.replace(weight, cores={**weight.cores, name: core})
+        return ht.apply(other, x, schedule=schedule)
+
+    gradient = jax.grad(lambda core: jnp.vdot(product(core), y))(weight.cores[name])
+    np.testing.assert_allclose(transposed(product, weight.cores[name])(y), gradient, rtol=1e-10)
+
+
+def test_layers_and_prepared_recurrences_have_transposes():
+    fmt = ht.HT((4, 4), (4, 4), rank=2)
+    options = {"param_dtype": jnp.float64, "rngs": nnx.Rngs(0)}
+    cell = ht.nn.LSTMCell(16, 16, input=fmt, recurrent=fmt, **options)
+    dense = ht.nn.TensorDense(fmt, use_bias=False, **options)
+    embed = ht.nn.TensorEmbed(16, 16, fmt, **options)
+    weights = cell.recurrent_weight(), cell.input_weight(), dense.weight
+    kernels = [*(weight.to_dense() for weight in weights), embed.weight.to_dense().T]
+    products = cell.recurrent_weight().prepare(3), cell.project, dense, embed.attend
+    for product, kernel in zip(products, kernels, strict=True):
+        y = jnp.ones((3, kernel.shape[1])).at[0].set(2)
+        found = transposed(product, jnp.ones((3, 16)))(y)
+        np.testing.assert_allclose(found, y @ kernel.T, atol=1e-12)
+
+
+def test_a_transpose_in_integers_is_refused(key):
+    weight = FMT.init(key, jnp.float64)
+    x = jnp.ones((2, FMT.in_features), jnp.uint8)
+    with pytest.raises(TypeError, match="linear_transpose only supports"):
+        transposed(lambda x: ht.apply(weight, x), x)(jnp.ones((2, FMT.out_features)))
+
+
+def test_tiles_keep_their_products_unless_the_schedule_computes_them_anew(key):
+    weight, x = FMT.init(key, jnp.float64), jnp.ones((24, FMT.in_features))
+    counts = []
+    for remat in (False, True):
+        schedule = dataclasses.replace(ht.plan(FMT, 24, dtype="float64"), tile=12, remat=remat)
+        grad = jax.grad(lambda w, s=schedule: jnp.sum(jnp.sin(ht.apply(w, x, schedule=s))))
+        counts.append(str(jax.make_jaxpr(grad)(weight)).count("dot_general"))
+    assert counts[0] < counts[1]
