@@ -220,13 +220,3 @@ def test_a_transpose_in_integers_is_refused(key):
     x = jnp.ones((2, FMT.in_features), jnp.uint8)
     with pytest.raises(TypeError, match="linear_transpose only supports"):
         transposed(lambda x: ht.apply(weight, x), x)(jnp.ones((2, FMT.out_features)))
-
-
-def test_tiles_keep_their_products_unless_the_schedule_computes_them_anew(key):
-    weight, x = FMT.init(key, jnp.float64), jnp.ones((24, FMT.in_features))
-    counts = []
-    for remat in (False, True):
-        schedule = dataclasses.replace(ht.plan(FMT, 24, dtype="float64"), tile=12, remat=remat)
-        grad = jax.grad(lambda w, s=schedule: jnp.sum(jnp.sin(ht.apply(w, x, schedule=s))))
-        counts.append(str(jax.make_jaxpr(grad)(weight)).count("dot_general"))
-    assert counts[0] < counts[1]
