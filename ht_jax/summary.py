@@ -15,9 +15,9 @@ import jax
 import numpy as np
 from flax import nnx
 
-from ht_jax.formats import Dense, Format, Weight
+from ht_jax.formats import Dense, Format
 from ht_jax.nn import RecurrentCell, TensorDense, TensorEmbed
-from ht_jax.schedule import Schedule
+from ht_jax.schedule import Schedule, device, step_costs
 from ht_jax.schedule.schedule import INPUT
 
 
@@ -191,8 +191,9 @@ def cell_costs(cell: RecurrentCell, batch: int = 16, frames: int = 6) -> dict[st
         frames: length of a sequence.
 
     Returns:
-        The cost of "input", planned for all frames at once, and of "recurrent", which either
-        contracts its cores in every step or forms the kernel once (then with its share of that).
+        The cost of "input", planned for all frames at once, and of "recurrent", planned for one
+        step, with its share of what is merged once before them all. A layer forms the kernel of
+        a small matrix where that is faster, though it takes more flops than are counted here.
 
     Example:
         >>> import ht_jax as ht
@@ -208,7 +209,8 @@ def cell_costs(cell: RecurrentCell, batch: int = 16, frames: int = 6) -> dict[st
         formats = whole.restrict(0, inputs), whole.restrict(inputs, inputs + hidden)
     dtype = cell.dtype or cell.param_dtype
     projection = _cost(formats[0].plan(batch * frames, dtype=dtype))
-    return {"input": projection, "recurrent": _recurrent(cell, formats[1], batch, frames, dtype)}
+    recurrent = _with_input_gradient(formats[1].plan(batch, dtype=dtype), frames)
+    return {"input": projection, "recurrent": recurrent}
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, nnx.Module]]:
@@ -349,27 +351,24 @@ def _costs(module: Any, batch: int, frames: int, known: dict[int, Cost]) -> dict
     return {} if fmt is None else {id(module): _cost(fmt.plan(batch * frames))}
 
 
-def _cost(schedule: Schedule) -> Cost:
-    return Cost(schedule.flops / schedule.batch, schedule.backward_flops / schedule.batch)
+def _cost(schedule: Schedule, steps: int = 1) -> Cost:
+    """The cost of a row; what a schedule merges beforehand serves that many products."""
+    costs = dict(zip(schedule.steps, step_costs(schedule, device("cpu"))))  # flops know no device
+    merges = [costs[step] for step in schedule.merges]
+    products = [costs[step] for step in schedule.products]
+
+    def a_row(name: str) -> float:
+        once, each = (sum(getattr(cost, name) for cost in part) for part in (merges, products))
+        return (once / steps + each) / schedule.batch
+
+    return Cost(a_row("flops"), a_row("backward_flops"))
 
 
-def _recurrent(cell: RecurrentCell, fmt: Format, batch: int, frames: int, dtype: Any) -> Cost:
-    graph, state = nnx.split(cell)
-    form = jax.eval_shape(lambda s: nnx.merge(graph, s).recurrence(batch, frames), state)
-    if isinstance(form, Weight):
-        return _with_input_gradient(fmt.plan(batch, dtype=dtype))
-    formed = fmt.plan(fmt.in_features, dtype=dtype)
-    share = Cost(formed.flops / (batch * frames), formed.backward_flops / (batch * frames))
-    made = len(fmt.network().operands) > 1  # a single core is the kernel
-    product = Dense(fmt.in_features, fmt.out_features).plan(batch, dtype=dtype)
-    return _with_input_gradient(product) + (share if made else Cost(0.0, 0.0))
-
-
-def _with_input_gradient(schedule: Schedule) -> Cost:
+def _with_input_gradient(schedule: Schedule, steps: int) -> Cost:
     """The cost of a product whose input has a gradient too: one more product of the same size."""
     size = schedule.size
     (first,) = (step for step in schedule.steps if INPUT in (step.left, step.right))
     product = schedule.product(first)
     indices = product.groups + product.rows + product.inner + product.cols
     extra = 2 * math.prod(size[i] for i in indices) / schedule.batch
-    return _cost(schedule) + Cost(0.0, extra)
+    return _cost(schedule, steps) + Cost(0.0, extra)

@@ -109,6 +109,45 @@ def test_joint_layer_costs_both_products():
     assert costs["input"].forward == whole.restrict(0, 48).plan(96).flops / 96
 
 
+SQUARE = ht.HT((8, 8, 8), (8, 8, 8), rank=4)
+JOINT = ht.HT((9, 8, 8), (8, 8, 8), rank=4)  # 64 + 512 -> 512
+
+
+@pytest.mark.parametrize("make", [ht.nn.LSTMCell, ht.nn.GRUCell, ht.nn.SimpleCell])
+@pytest.mark.parametrize("place", ["recurrent", "joint"])
+def test_a_compressed_recurrence_costs_what_its_schedule_does(make, place):
+    fmt = {"recurrent": SQUARE, "joint": JOINT}[place]
+    cell = abstract(make, 64, 512, **{place: fmt})
+    gated = fmt.with_gates(cell.gates)
+    gated = gated if place == "recurrent" else gated.restrict(64, 576)
+    cost = cell_costs(cell)["recurrent"]
+    assert cost.forward == pytest.approx(gated.plan(16).flops / 16, rel=0.05)  # the merges less
+    assert cost.forward < 1.6 * gated.plan(1, mode="infer").flops < 2 * 512 * gated.out_features
+    assert cost.backward > cost.forward
+
+
+def test_merges_of_a_recurrence_are_shared_by_its_frames():
+    cell = abstract(ht.nn.LSTMCell, 64, 512, recurrent=SQUARE)
+    plan = SQUARE.with_gates(4).plan(16)
+    costs = [cell_costs(cell, frames=frames)["recurrent"].forward for frames in (1, 10**9)]
+    assert costs[0] == plan.flops / 16
+    assert costs[1] < costs[0]
+
+
+def test_recurrences_within_wrappers_cost_the_same():
+    class Wrapped(nnx.Module):
+        def __init__(self, rngs):
+            rnns = [ht.nn.RNN(ht.nn.GRUCell(64, 512, recurrent=SQUARE, rngs=rngs)) for _ in "ab"]
+            last = ht.nn.RNN(ht.nn.GRUCell(1024, 512, recurrent=SQUARE, rngs=rngs))
+            self.layers = ht.nn.Stacked([ht.nn.Bidirectional(*rnns), last])
+            self.embed = nnx.Embed(9, 64, rngs=rngs)
+
+    layers = ht.summary(abstract(Wrapped)).layers
+    found = [layer.flops for layer in layers if layer.path.endswith("recurrent")]
+    cell = abstract(ht.nn.GRUCell, 64, 512, recurrent=SQUARE)
+    assert found == [cell_costs(cell)["recurrent"].forward] * 3
+
+
 def test_backward_of_a_dense_recurrence_is_two_products():
     cost = cell_costs(abstract(ht.nn.LSTMCell, 48, 16))
     assert cost["recurrent"].backward == 2 * cost["recurrent"].forward == 2 * 2 * 16 * 64
