@@ -18,6 +18,7 @@ from ht_jax import nn
 from ht_jax.compression.paths import as_weight, falling_ranks
 from ht_jax.compression.whiten import Whitener
 from ht_jax.formats import HT, Weight
+from ht_jax.formats.fitting import widened
 from ht_jax.summary import walk
 from ht_jax.tensor import HTTensor, singular_values, truncate
 
@@ -63,7 +64,8 @@ def adapt(weight: Weight, key: jax.Array, numbers: int | None = None) -> Weight:
         >>> other.format.num_params <= fmt.num_params
         True
     """
-    tensor, fmt = as_tensor(weight), _ht(weight)
+    tensor, fmt = as_tensor(widened(weight)), _ht(weight)
+    dtype = next(iter(weight.cores.values())).dtype
     found = {n: np.asarray(s, np.float64) ** 2 for n, s in singular_values(tensor).items()}
     continued = {n: _continued(s, tensor.shape, n) for n, s in found.items()}
     limit = fmt.num_params if numbers is None else numbers
@@ -74,7 +76,7 @@ def adapt(weight: Weight, key: jax.Array, numbers: int | None = None) -> Weight:
     )
     ranks = next(fitting, dict.fromkeys(found, 1))
     tensor = truncate(tensor, ranks={n: min(r, len(found[n])) for n, r in ranks.items()})
-    return as_weight(grown(tensor, ranks, key), fmt)
+    return as_weight(grown(tensor, ranks, key), fmt).astype(dtype)
 
 
 def as_tensor(weight: Weight) -> HTTensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ class Budget:
     """What the whole model may take, in one unit.
 
     Attributes:
-        unit: "params", "bytes", or "latency": modelled seconds of all matrices for one row.
+        unit: "params" or "bytes" of all `nnx.Param`s, each once; or "latency": modelled seconds
+            of all matrices for one row.
         limit: how many.
     """
 
@@ -42,26 +44,26 @@ class Budget:
         if len(given) != 1 or not set(given) <= set(UNITS):
             raise ValueError(f"budget {budget!r}: give a number of parameters, or one of {UNITS}")
         ((unit, limit),) = given.items()
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0:
+        if isinstance(limit, bool) or not isinstance(limit, numbers.Real) or not limit > 0:
             raise ValueError(f"budget {budget!r}: the limit must be a positive number")
         return cls(unit, limit)
 
     def cost(self, site: Site, choice: Choice) -> float:
         """What a matrix takes."""
         if self.unit == "latency":
-            return choice.format.plan(1, dtype=site.kernel.dtype, mode="infer").seconds
-        size = jnp.dtype(site.kernel.dtype).itemsize if self.unit == "bytes" else 1
-        return choice.format.num_params * size
+            return choice.seconds(site.dtype)
+        size = jnp.dtype(site.dtype).itemsize if self.unit == "bytes" else 1
+        return choice.params * size
 
     def thinned(self, choices: Sequence[Choice]) -> Sequence[Choice]:
         """The choices worth pricing: planning takes time, so few of them for a latency."""
         if self.unit != "latency":
             return choices
         kept: list[Choice] = []
-        for choice in sorted(choices, key=lambda c: -c.format.num_params):
-            if not kept or choice.format.num_params < 0.7 * kept[-1].format.num_params:
+        for choice in sorted(choices, key=lambda c: -c.params):
+            if not kept or choice.params < 0.7 * kept[-1].params:
                 kept.append(choice)
-        return [*kept, min(choices, key=lambda c: c.format.num_params)]
+        return [*kept, choices[0], min(choices, key=lambda c: c.params)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +94,10 @@ def allocate(
     """
     hulls = [hull(option) for option in options]
     chosen = [0] * len(hulls)
-    left = limit - sum(points[0].cost for points in hulls)
+    least = sum(points[0].cost for points in hulls)
+    left = limit - least
     if left < 0:
-        raise ValueError(describe(limit - left))
+        raise ValueError(describe(least))
     steps = [_step(points, 0, n) for n, points in enumerate(hulls) if len(points) > 1]
     heapq.heapify(steps)
     while steps:

@@ -18,8 +18,8 @@ from ht_jax import nn
 from ht_jax.compression import paths
 from ht_jax.compression.allocate import Budget
 from ht_jax.compression.frontier import frontier, rebuilt, sites_of
-from ht_jax.compression.report import Report, relative_error, row
-from ht_jax.compression.sites import Scope, Site, densified
+from ht_jax.compression.report import Report, relative_error, rows
+from ht_jax.compression.sites import Scope, Site, adopted
 from ht_jax.compression.whiten import Whitener
 from ht_jax.formats import Dense, Weight
 
@@ -43,10 +43,11 @@ def compress(
             the layers of this package); a matrix (in_features, out_features); or a pytree, of
             which the matrices are compressed. It stays as it is.
         tol: relative Frobenius error that each matrix keeps, measured in float64; with as few
-            numbers as the formats allow. A matrix that does not shrink stays dense.
+            parameters as the formats allow. A matrix that does not shrink stays as it is.
         budget: in its place, what the whole model may take: a number of parameters, or one of
             {"params": n}, {"bytes": n}, {"latency": seconds of all matrices for one row, as
-            modelled}. It is never exceeded.
+            modelled}. It is never exceeded. All `nnx.Param`s count, each once, whether in the
+            scope or not; a matrix that is compressed already is compressed again or kept.
         formats: "ht" and "low_rank", or one of them; each matrix takes the better.
         scope: "input" for the input-to-hidden matrices of cells; "all" for every matrix by
             itself; "joint" likewise, both matrices of a cell as one.
@@ -87,21 +88,20 @@ def compress(
 
 
 def _within_tolerance(model: Any, tol: float, formats: Sequence[str], scope: Scope, batches):
-    dense = densified(model)
-    sites = sites_of(dense, scope, batches)
+    sites = sites_of(adopted(model), scope, batches)
     found = {site: within(site, tol, formats) for site in sites}
     weights = {site: weight for site, weight in found.items() if weight is not None}
-    after = rebuilt(model, dense, weights)
-    rows = tuple(row(site, found[site], tol**2) for site in sites)
-    return after, Report.of(model, after, rows, batches)
+    after = rebuilt(model, weights)
+    lines = tuple(line for site in sites for line in rows(site, found[site], tol**2))
+    return after, Report.of(model, after, lines, batches)
 
 
 def within(site: Site, tol: float, formats: Sequence[str]) -> Weight | None:
-    """The weight of fewest numbers within a relative error; None if none is smaller than dense."""
+    """The weight of fewest parameters within a relative error; None if there is no smaller one."""
     whitener = Whitener.plain(site)
     options = paths.choices(site, whitener, formats, tol=tol / 2)
     good = [c for c in options if c.error <= tol**2 * (1 - 1e-3)]
-    for choice in sorted(good, key=lambda c: c.format.num_params):
+    for choice in sorted(good, key=lambda c: c.params):
         white = choice.make()
         if white is None:
             return None

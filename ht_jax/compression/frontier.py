@@ -16,14 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ht_jax import surgery
 from ht_jax.compression import paths
 from ht_jax.compression.allocate import Budget, Priced, allocate, allocate_uniformly
 from ht_jax.compression.moments import observe
 from ht_jax.compression.paths import Choice
 from ht_jax.compression.refine import record, refined
-from ht_jax.compression.report import Report, row, size
-from ht_jax.compression.sites import Scope, Site, densified, find_sites, put
+from ht_jax.compression.report import Report, rows, size
+from ht_jax.compression.sites import Scope, Site, adopted, as_dense, densified, find_sites, put
 from ht_jax.compression.whiten import Whitener
 from ht_jax.formats import HT, RankWarning, Weight
 
@@ -37,7 +36,7 @@ class Frontier:
 
     Attributes:
         model: as it was.
-        dense: its copy with dense layers of this package.
+        dense: its copy with dense layers of this package, in float32 or wider.
         whiteners: the factors of each matrix.
         choices: all ways to hold each matrix.
         batches: the calibration data, if any.
@@ -68,16 +67,16 @@ class Frontier:
             ValueError: the budget is below the smallest possible.
         """
         chosen = self._allocated(Budget.of(budget))
-        rows = {}
+        inputs = {}
         if refine and self.batches:
-            rows = record(self.dense, list(chosen), self.batches)
+            inputs = record(self.dense, list(chosen), self.batches)
         found = {
-            site: self._weight(site, choice, rows.get(site), refine)
+            site: self._weight(site, choice, inputs.get(site), refine)
             for site, choice in chosen.items()
         }
         weights = {site: weight for site, weight in found.items() if weight is not None}
-        after = rebuilt(self.model, self.dense, weights)
-        lines = tuple(row(site, found[site], chosen[site].error) for site in chosen)
+        after = rebuilt(self.model, weights)
+        lines = tuple(line for s in chosen for line in rows(s, found[s], chosen[s].error))
         return after, Report.of(self.model, after, lines, self.batches)
 
     def _allocated(self, budget: Budget) -> dict[Site, Choice]:
@@ -90,7 +89,7 @@ class Frontier:
 
         def refuse(least: float) -> str:
             return (
-                f"budget {budget.limit:,} {budget.unit} is below the {least + fixed:,.6g} of the "
+                f"budget {budget.limit:,} {budget.unit} is below the {least + fixed:,} of the "
                 "smallest model in these formats: allow that or more"
             )
 
@@ -103,7 +102,8 @@ class Frontier:
     def _warn_of_bounds(self, chosen: Mapping[Site, Choice], left: str) -> None:
         """Says so where a budget stays unused because no finer decomposition was made for it."""
         for site, choice in chosen.items():
-            if isinstance(choice.format, HT) and paths.is_bounded(choice.format):
+            made = choice.error and isinstance(choice.format, HT)
+            if made and paths.is_bounded(choice.format):
                 warnings.warn(
                     f"{site.name}: the decomposition for budgets stops at ranks of {paths.LEAF} "
                     f"for the input's modes, {paths.INNER} elsewhere; {left} stay unused. "
@@ -115,7 +115,7 @@ class Frontier:
     def _weight(
         self, site: Site, choice: Choice, rows: np.ndarray | None, steps: int
     ) -> Weight | None:
-        """The weight of a choice; None if the matrix stays dense."""
+        """The weight of a choice; None if the matrix stays as it is."""
         white, whitener = choice.make(), self.whiteners[site]
         if white is None:
             return None
@@ -146,8 +146,8 @@ def frontier(
     """
     paths.check_names(formats)
     batches = None if calibration is None else list(calibration)
-    dense = densified(model)
-    sites = sites_of(dense, scope, batches)
+    ours = adopted(model)
+    dense, sites = densified(ours), sites_of(ours, scope, batches)
     if batches is None:
         whiteners = {site: Whitener.plain(site) for site in sites}
     else:
@@ -158,14 +158,14 @@ def frontier(
     return Frontier(model, dense, whiteners, choices, batches, uniform)
 
 
-def sites_of(dense: nnx.Module, scope: Scope, batches: Batches | None) -> list[Site]:
-    """The matrices in the scope, checked.
+def sites_of(model: nnx.Module, scope: Scope, batches: Batches | None) -> list[Site]:
+    """The matrices of an adopted model in the scope, checked.
 
     Raises:
         ValueError: there is none, or one holds values that are not finite.
     """
     shapes = tuple(jnp.shape(a) for a in jax.tree.leaves(batches[:1] if batches else ()))
-    sites = find_sites(dense, scope, shapes)
+    sites = find_sites(model, scope, shapes)
     if not sites:
         raise ValueError(f"there is no matrix in the scope {scope!r} of this model")
     for site in sites:
@@ -174,23 +174,25 @@ def sites_of(dense: nnx.Module, scope: Scope, batches: Batches | None) -> list[S
     return sites
 
 
-def rebuilt(model: nnx.Module, dense: nnx.Module, weights: Mapping[Site, Weight]) -> nnx.Module:
-    """A copy of the model that holds compressed weights; layers without any stay what they are."""
-    owners = {site.path for site in weights}
-    layers = [path for path in surgery.layers_of(model) if path in owners]
-    dense = nnx.clone(dense)
-    after = surgery.replaced(model, {path: surgery.module_at(dense, path) for path in layers})
+def rebuilt(model: nnx.Module, weights: Mapping[Site, Weight]) -> nnx.Module:
+    """A copy of the model that holds other weights; layers without any stay what they are."""
+    after = adopted(model, {site.path for site in weights})
     for site, weight in weights.items():
         put(after, site, weight)
     return after
 
 
 def _fixed(model: Any, sites: Iterable[Site], budget: Budget) -> float:
-    """What the rest of the model takes."""
+    """What the model takes besides its matrices, once all of them are replaced.
+
+    Counted in such a model: a layer may then hold parameters that it did not (a bias of Flax's
+    GRU), and matrices that shared them have their own.
+    """
     if budget.unit == "latency":
         return 0.0
-    numbers, taken = size(model)
-    kernels = [site.kernel for site in sites]
+    kernels = {site: as_dense(site.kernel.astype(site.dtype), site.gates) for site in sites}
+    numbers, taken = size(rebuilt(model, kernels))
+    arrays = [weight.cores["kernel"] for weight in kernels.values()]
     if budget.unit == "params":
-        return numbers - sum(kernel.size for kernel in kernels)
-    return taken - sum(kernel.nbytes for kernel in kernels)
+        return numbers - sum(kernel.size for kernel in arrays)
+    return taken - sum(kernel.nbytes for kernel in arrays)

@@ -10,12 +10,13 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ht_jax.compression.sites import Site
+from ht_jax.compression.sites import Site, as_dense
 from ht_jax.compression.whiten import Whitener
 from ht_jax.formats import HT, Dense, Format, LowRank, Weight
 from ht_jax.tensor import HTTensor, singular_values, truncate
@@ -32,23 +33,43 @@ class Choice:
     Attributes:
         format: with gates.
         error: squared, whitened: what it is expected to cost.
-        make: makes the whitened weight.
+        make: makes the whitened weight; None if the matrix stays as it is held now.
+        others: formats of further layers that hold parts of it.
     """
 
     format: Format
     error: float
     make: Callable[[], Weight | None] = dataclasses.field(compare=False, repr=False)
+    others: tuple[Format, ...] = ()
+
+    @property
+    def params(self) -> int:
+        """Parameters in all."""
+        return sum(fmt.num_params for fmt in (self.format, *self.others))
+
+    def seconds(self, dtype: Any) -> float:
+        """Modelled time of one row."""
+        formats = self.format, *self.others
+        return sum(fmt.plan(1, dtype=dtype, mode="infer").seconds for fmt in formats)
 
 
 Whitened = Float[Array, "*modes out"]
 Path = Callable[[Site, Whitened, float | None], Iterator[Choice]]
 
 
-def dense_choice(site: Site) -> Choice:
-    """The matrix as it is: no error."""
-    rows, columns = site.kernel.shape
-    fmt = Dense(rows, columns // site.gates).with_gates(site.gates)
-    return Choice(fmt, 0.0, lambda: None)
+def kept(site: Site) -> Choice:
+    """The matrix as it is held now: no error."""
+    first, *others = site.held.values()
+    return Choice(first, 0.0, lambda: None, tuple(others))
+
+
+def dense(site: Site, x: Whitened, tol: float | None) -> Iterator[Choice]:
+    """The matrix itself, where a format holds it that may be larger."""
+    del tol
+    weight = as_dense(x.reshape(-1, x.shape[-1]), site.gates)
+    fmt = as_dense(site.kernel, site.gates).format
+    if any(type(held) is not Dense for held in site.held.values()):
+        yield Choice(fmt, 0.0, lambda: Weight(weight.cores, fmt))
 
 
 def low_rank(site: Site, x: Whitened, tol: float | None) -> Iterator[Choice]:
@@ -233,7 +254,7 @@ def check_names(formats: Sequence[str]) -> None:
 def choices(
     site: Site, whitener: Whitener, formats: Sequence[str], tol: float | None = None
 ) -> list[Choice]:
-    """All ways to hold a matrix that take no more than the dense one, which is the first.
+    """How a matrix is held now, and all ways that take no more than the dense one.
 
     Args:
         site: the matrix.
@@ -243,10 +264,10 @@ def choices(
             and bounds on the ranks, which suit budgets.
     """
     x = whitener.whitened(site.kernel)
-    found = [dense_choice(site)]
+    found = [*dense(site, x, tol)]
     for name in formats:
         found += PATHS[name](site, x, tol)
-    return [c for c in found if c.format.num_params <= site.kernel.size]
+    return [kept(site), *(c for c in found if c.params <= site.kernel.size)]
 
 
 def uniform(site: Site, whitener: Whitener, formats: Sequence[str]) -> list[Choice]:

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from ht_jax.compression.sites import Site
-from ht_jax.formats import Dense, Format, Weight
+from ht_jax.formats import Format, Weight
 from ht_jax.network import interleaved
 from ht_jax.summary import align
 
@@ -98,15 +98,27 @@ class Report:
         )
 
 
-def row(site: Site, weight: Weight | None, expected: float) -> Row:
-    """The row of a matrix; without a weight it has stayed dense."""
-    rows, columns = site.kernel.shape
-    dense = Dense(rows, columns // site.gates).with_gates(site.gates)
-    fmt = dense if weight is None else weight.format
-    error = 0.0 if weight is None else relative_error(weight, site.kernel)
-    seconds = [f.plan(1, dtype=site.kernel.dtype, mode="infer").seconds for f in (dense, fmt)]
-    counts = dense.num_params, fmt.num_params
-    return Row(site.name, fmt, *counts, error, 0.0 if weight is None else expected, *seconds)
+def rows(site: Site, weight: Weight | None, expected: float) -> list[Row]:
+    """The row of a matrix; without a weight it is held as before, and each part has a row."""
+
+    def seconds(fmt: Format) -> float:
+        return fmt.plan(1, dtype=site.dtype, mode="infer").seconds
+
+    if weight is not None:
+        params = sum(fmt.num_params for fmt in site.held.values()), weight.format.num_params
+        errors = relative_error(weight, site.kernel), expected
+        took = sum(map(seconds, site.held.values()))
+        return [Row(site.name, weight.format, *params, *errors, took, seconds(weight.format))]
+    return [
+        Row(
+            "/".join(part for part in (site.path, place) if part),
+            fmt,
+            *[fmt.num_params] * 2,
+            *[0.0] * 2,
+            *[seconds(fmt)] * 2,
+        )
+        for place, fmt in site.held.items()
+    ]
 
 
 def output_error(before: Any, after: Any, batches: Sequence[tuple[Any, ...]]) -> float:
@@ -114,8 +126,8 @@ def output_error(before: Any, after: Any, batches: Sequence[tuple[Any, ...]]) ->
     squares = np.zeros(2)
     run = [_runner(model) for model in (before, after)]
     for batch in batches:
-        exact, near = (np.concatenate([np.ravel(y) for y in r(batch)]) for r in run)
-        squares += [np.sum(np.square(near - exact, dtype=float)), np.sum(exact**2, dtype=float)]
+        exact, near = (np.concatenate([np.ravel(y) for y in r(batch)], dtype=float) for r in run)
+        squares += [np.sum((near - exact) ** 2), np.sum(exact**2)]
     return math.sqrt(squares[0] / squares[1]) if squares[1] else math.sqrt(squares[0])
 
 

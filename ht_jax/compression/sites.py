@@ -7,16 +7,18 @@ matrix is the weight of a `TensorDense`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Any, Literal, cast
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from ht_jax import nn, surgery
-from ht_jax.formats import Dense, Weight
+from ht_jax.formats import Dense, Format, Weight
+from ht_jax.formats.fitting import is_narrow, widened
 from ht_jax.suggest import factorizations
 from ht_jax.summary import walk
 
@@ -31,18 +33,22 @@ class Site:
     Attributes:
         path: of the layer or cell that it belongs to.
         place: "kernel" of a layer; "input", "recurrent" or "joint" of a cell.
-        kernel: the matrix (in_features, gates * out_features).
+        kernel: the matrix (in_features, gates * out_features), in float32 or wider.
+        dtype: of its parameters.
         gates: equal blocks of outputs.
         in_shape: modes of the input; they multiply to its length, or to more.
         parts: the layers that hold it now, with the row at which each starts.
+        held: the formats in which they do.
     """
 
     path: str
     place: str
     kernel: Float[Array, "in_features out_features"]
+    dtype: Any
     gates: int
     in_shape: tuple[int, ...]
     parts: Mapping[str, int]
+    held: Mapping[str, Format]
 
     @property
     def name(self) -> str:
@@ -50,21 +56,33 @@ class Site:
         return "/".join(part for part in (self.path, self.place) if part)
 
 
+def adopted(model: nnx.Module, paths: Container[str] | None = None) -> nnx.Module:
+    """A copy of a model in which Flax's layers, at the paths or all, are this package's."""
+    layers = surgery.layers_of(model).items()
+    made = {path: _dense(layer) for path, layer in layers if paths is None or path in paths}
+    return surgery.replaced(model, {path: new for path, new in made.items() if new is not None})
+
+
 def densified(model: nnx.Module) -> nnx.Module:
-    """A copy of a model in which all matrices are dense weights of this package's layers."""
-    made = {path: _dense(layer) for path, layer in surgery.layers_of(model).items()}
-    copy = surgery.replaced(model, {path: new for path, new in made.items() if new is not None})
+    """A copy of an adopted model to observe: dense matrices, all in float32 or wider."""
+    graph, state = nnx.split(model)
+    copy = nnx.merge(graph, widened(state))
     for _, module in walk(copy):
+        for name in ("dtype", "param_dtype"):
+            if is_narrow(getattr(module, name, None) or jnp.float32):
+                setattr(module, name, jnp.float32)
+        if isinstance(module, nn.RecurrentCell):
+            module.frozen = nnx.data(None)  # it would hide the parameters
         if isinstance(module, nn.TensorDense) and not isinstance(module.format, Dense):
-            module.hold(_as_dense(module.weight.to_dense(), module.format.gates))
+            module.hold(as_dense(module.weight.to_dense(), module.format.gates))
     return copy
 
 
 def find_sites(model: nnx.Module, scope: Scope, shapes: tuple[tuple[int, ...], ...]) -> list[Site]:
-    """The matrices of a densified model that the scope names.
+    """The matrices of an adopted model that the scope names.
 
     Args:
-        model: as `densified` leaves it.
+        model: as `adopted` leaves it.
         scope: "input" for the input-to-hidden matrices of cells; "all" for every matrix, each
             for itself; "joint" likewise, but with both matrices of a cell as one.
         shapes: shapes of calibration arrays: their last axes are the modes of an input that is
@@ -77,9 +95,8 @@ def find_sites(model: nnx.Module, scope: Scope, shapes: tuple[tuple[int, ...], .
             cells.append(path)
             sites += _cell_sites(path, module, scope, shapes)
         elif isinstance(module, nn.TensorDense) and scope != "input" and not _within(path, cells):
-            kernel = module.weight.to_dense()
-            modes = input_modes(len(kernel), shapes)
-            sites.append(Site(path, "kernel", kernel, 1, modes, {"kernel": 0}))
+            modes = input_modes(module.format.in_features, shapes)
+            sites.append(_site(path, "kernel", {"kernel": module}, [module.weight], 1, modes))
     return sites
 
 
@@ -92,21 +109,39 @@ def _cell_sites(
 ) -> Iterator[Site]:
     modes = input_modes(cell.in_features, shapes)
     if cell.joint is not None:
-        kernel, parts = cell.joint.weight.to_dense(), {"joint": 0}
-        yield Site(path, "joint", kernel, cell.gates, input_modes(len(kernel), ()), parts)
+        whole = input_modes(cell.joint.format.in_features, ())
+        layers, weights = {"joint": cell.joint}, [cell.joint.weight]
+        yield _site(path, "joint", layers, weights, cell.gates, whole)
         return
-    kernels = [weight.to_dense() for weight in (cell.input_weight(), cell.recurrent_weight())]
+    layers = {"input": cell.biased, "recurrent": cast(nn.TensorDense, cell.recurrent)}
+    weights = [cell.input_weight(), cell.recurrent_weight()]
     if scope == "joint":
         # The hidden state fills further slices of the first mode, behind those of the input.
         size = math.prod(modes[1:])
         modes = (-(-(math.prod(modes) + cell.hidden_features) // size), *modes[1:])
-        parts = {"input": 0, "recurrent": cell.in_features}
-        yield Site(path, "joint", jnp.concatenate(kernels), cell.gates, modes, parts)
+        yield _site(path, "joint", layers, weights, cell.gates, modes)
         return
-    yield Site(path, "input", kernels[0], cell.gates, modes, {"input": 0})
-    if scope == "all":
-        modes = input_modes(cell.hidden_features, ())
-        yield Site(path, "recurrent", kernels[1], cell.gates, modes, {"recurrent": 0})
+    shapes_of = {"input": modes, "recurrent": input_modes(cell.hidden_features, ())}
+    for weight, (place, layer) in zip(weights, layers.items()):
+        if place == "input" or scope == "all":
+            yield _site(path, place, {place: layer}, [weight], cell.gates, shapes_of[place])
+
+
+def _site(
+    path: str,
+    place: str,
+    layers: Mapping[str, nn.TensorDense],
+    weights: Sequence[Weight],
+    gates: int,
+    modes: tuple[int, ...],
+) -> Site:
+    """The matrix of some layers, one below the other."""
+    dtype = next(iter(weights[0].cores.values())).dtype
+    kernels = [widened(weight).to_dense() for weight in weights]
+    starts = itertools.accumulate(map(len, kernels), initial=0)
+    held = {part: layer.format for part, layer in layers.items()}
+    kernel = jnp.concatenate(kernels)
+    return Site(path, place, kernel, dtype, gates, modes, dict(zip(layers, starts)), held)
 
 
 def input_modes(size: int, shapes: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
@@ -138,15 +173,17 @@ def owner(params: Any, path: str) -> dict[str, Any]:
 
 
 def put(model: nnx.Module, site: Site, weight: Weight) -> None:
-    """Puts a compressed matrix into a densified model, in place."""
+    """Puts a matrix into an adopted model, in place; a frozen cell thaws."""
+    owner = surgery.module_at(model, site.path)
+    if isinstance(owner, nn.RecurrentCell):
+        owner.frozen = nnx.data(None)
     if site.place != "joint":
         layer_at(model, site.path, site.place).hold(weight)
         return
-    cell = surgery.module_at(model, site.path)
-    layer = cell.biased  # it keeps the bias
+    layer = owner.biased  # it keeps the bias
     layer.hold(weight)
-    cell.input = cell.recurrent = nnx.data(None)
-    cell.joint = layer
+    owner.input = owner.recurrent = nnx.data(None)
+    owner.joint = layer
 
 
 def _dense(layer: Any) -> nnx.Module | None:
@@ -158,14 +195,14 @@ def _dense(layer: Any) -> nnx.Module | None:
         sizes = {"in_features": layer.in_features, "out_features": layer.out_features}
         options |= {"use_bias": layer.use_bias, "precision": layer.precision}
         new = nn.TensorDense(Dense(**sizes), **options)
-        new.hold(_as_dense(layer.kernel[...], 1))
+        new.hold(as_dense(layer.kernel[...], 1))
         if new.bias is not None and layer.bias is not None:
             new.bias[...] = layer.bias[...]
         return new
     cell = surgery.CELLS[type(layer)](layer.in_features, layer.hidden_features, **options)
     kernels, bias = _cell_arrays(layer)
     for place, kernel in kernels.items():
-        getattr(cell, place).hold(_as_dense(kernel, cell.gates))
+        getattr(cell, place).hold(as_dense(kernel, cell.gates))
     cell.bias[...] = bias
     return cell
 
@@ -191,6 +228,7 @@ def _cell_arrays(cell: Any) -> tuple[dict[str, Array], Array]:
     return kernels, sum(biases[1:], start=biases[0])
 
 
-def _as_dense(kernel: Array, gates: int) -> Weight:
+def as_dense(kernel: Array, gates: int) -> Weight:
+    """A matrix as the weight that is itself."""
     rows, columns = kernel.shape
     return Weight({"kernel": kernel}, Dense(rows, columns // gates).with_gates(gates))

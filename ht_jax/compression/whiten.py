@@ -18,6 +18,8 @@ from jaxtyping import Array, Float
 from ht_jax.compression.moments import Moments
 from ht_jax.compression.sites import Site
 from ht_jax.formats import Weight
+from ht_jax.formats.contracting import balanced
+from ht_jax.formats.fitting import is_narrow
 
 DAMPING = 1e-4  # in mean squares: what calibration has not met may still come
 
@@ -32,18 +34,20 @@ class Whitener:
         output: the factor R of the outputs; None for none.
         scale: another factor, so that squared errors are those of an example's outputs, or,
             without calibration, relative to the matrix.
+        dtype: of the weights that `coloured` gives; None for that of what it is given.
     """
 
     in_shape: tuple[int, ...]
     inputs: tuple[np.ndarray, ...]
     output: np.ndarray | None
     scale: float
+    dtype: Any = None
 
     @classmethod
     def plain(cls, site: Site) -> Whitener:
         """No factors: the relative Frobenius error of the matrix."""
         norm = float(jnp.linalg.norm(site.kernel))
-        return cls(site.in_shape, (), None, 1 / norm if norm else 1.0)
+        return cls(site.in_shape, (), None, 1 / norm if norm else 1.0, site.dtype)
 
     @classmethod
     def of(cls, site: Site, moments: Moments, damping: float = DAMPING) -> Whitener:
@@ -56,10 +60,11 @@ class Whitener:
             )
         inputs = tuple(_root(m / np.trace(m), damping) for m in moments.inputs)
         if moments.output is None:
-            return cls(site.in_shape, inputs, None, math.sqrt(power / moments.examples))
+            scale = math.sqrt(power / moments.examples)
+            return cls(site.in_shape, inputs, None, scale, site.dtype)
         # Sum over an example's rows of tr(A_row D G_row D') ~ rows / examples * tr(A D G D').
-        squares = power / moments.rows / moments.examples
-        return cls(site.in_shape, inputs, _root(moments.output, damping), math.sqrt(squares))
+        scale = math.sqrt(power / moments.rows / moments.examples)
+        return cls(site.in_shape, inputs, _root(moments.output, damping), scale, site.dtype)
 
     def whitened(self, kernel: Float[Array, "in_features out"]) -> Float[Array, "*modes out"]:
         """S W R as a tensor of the input's modes and the output."""
@@ -103,7 +108,9 @@ class Whitener:
         cores[first] = cores[first] / jnp.asarray(self.scale, cores[first].dtype)
         for name in cores:  # a format that cuts no modes has no room for padding
             cores[name] = cores[name][tuple(slice(size) for size in net.shape(name))]
-        return Weight(cores, weight.format)
+        if self.dtype is None or not is_narrow(self.dtype):
+            return Weight(cores, weight.format)
+        return Weight(balanced(net, cores), weight.format).astype(self.dtype)  # none overflows
 
 
 def _root(moment: np.ndarray, damping: float) -> np.ndarray:

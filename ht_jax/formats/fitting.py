@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Inexact
@@ -66,7 +67,21 @@ def check_kernel(
         _check_traceable(fmt, tol, iterative)
     elif not bool(jnp.isfinite(kernel).all()):
         raise ValueError(f"the kernel holds values that are not finite: {fmt} cannot be fitted")
-    return kernel if kernel.dtype.itemsize >= 4 else kernel.astype(jnp.float32)
+    return widened(kernel)
+
+
+def widened(tree: Any) -> Any:
+    """Floats of half precision or less as float32, in any pytree: linear algebra knows no others.
+
+    >>> widened({"a": jnp.ones(2, jnp.float16), "b": jnp.ones(2, jnp.int8)})["a"].dtype
+    dtype('float32')
+    """
+    return jax.tree.map(lambda a: a.astype(jnp.float32) if is_narrow(a.dtype) else a, tree)
+
+
+def is_narrow(dtype: Any) -> bool:
+    """Whether a dtype is of floats that are narrower than float32."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 4
 
 
 def _check_traceable(fmt: Format, tol: float | None, iterative: bool) -> None:
