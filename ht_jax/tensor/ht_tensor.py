@@ -96,7 +96,8 @@ class HTTensor:
         """The hierarchical SVD of a dense tensor.
 
         Args:
-            x: tensor with d axes, any of which may have size 1.
+            x: tensor with d axes, any of which may have size 1; half precision is widened to
+                float32.
             tol: relative Frobenius error: kept, unless a rank is bounded besides.
             abs_tol: absolute Frobenius error; with both, the larger error is allowed.
             max_rank: bound on all ranks; static, so this works under jit, vmap and grad.
@@ -119,6 +120,9 @@ class HTTensor:
         x = jnp.asarray(x)
         if not jnp.issubdtype(x.dtype, jnp.inexact):
             raise ValueError(f"x has dtype {x.dtype}: give a floating or complex one")
+        if 0 in x.shape:
+            raise ValueError(f"x has shape {x.shape}: every mode must be at least 1")
+        x = x if x.dtype.itemsize > 2 else x.astype(jnp.float32)  # LAPACK knows no half precision
         tree = as_tree(tree, x.ndim)
         bounds = _cores.rank_bounds(tree, max_rank, ranks)
         return cls(

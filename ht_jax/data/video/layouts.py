@@ -5,7 +5,7 @@ unpacked. Whatever does not fit the layout is reported as a `Problem`, never dro
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,26 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A line of an official split list.
+
+    Attributes:
+        where: the list.
+        clip: its path, as written.
+        split: which of three.
+        side: "train", "test" or "".
+    """
+
+    where: str
+    clip: str
+    split: int
+    side: str
+
+
+SIDES = {"1": "train", "2": "test", "0": ""}  # of HMDB51
+
+
+@dataclass(frozen=True)
 class Layout:
     """The layout of a video set.
 
@@ -42,8 +62,8 @@ class Layout:
         num_classes: documented classes.
         classes: their names; None if only the clips tell.
         group: of a clip, a format of the pattern's groups.
-        official: reads the official splits in folders: from a clip's path, in lower case, to its
-            side in each of three splits.
+        official: reads an official split list: (clip's path, which of three splits, its side)
+            for each line, or what is wrong with it; nothing of another file.
         homepage: of the set.
     """
 
@@ -56,7 +76,7 @@ class Layout:
     classes: tuple[str, ...] | None
     homepage: str
     group: str = "{class}/{group}"
-    official: Callable[[Sequence[Path]], dict[str, list[str]]] | None = None
+    official: Callable[[Path], Iterator[tuple[str, int, str] | str]] | None = None
 
     @property
     def suffix(self) -> str:
@@ -93,8 +113,11 @@ def scan(layout: Layout, *folders: Path) -> Scan:
         FileNotFoundError: there is no clip at all.
     """
     found: dict[str, tuple[re.Match, Path]] = {}
-    problems = []
-    for path, place in _files(folders, layout.suffix):
+    problems: list[Problem] = []
+    files = _listed(folders, problems)
+    for path, place in files:
+        if path.suffix.lower() != layout.suffix or path.name.startswith("."):
+            continue
         match = re.search(f"(?:^|/){layout.pattern}$", place)
         problem = _misplaced(layout, match, found)
         if problem is None and match is not None:
@@ -107,16 +130,39 @@ def scan(layout: Layout, *folders: Path) -> Scan:
             f"{' and '.join(layout.archives)}, or of what they unpack to, {layout.example}"
         )
     classes = layout.classes or tuple(sorted({match["class"] for match, _ in found.values()}))
-    clips = _clips(layout, folders, classes, found)
+    sides = _official(_entries(layout, files, problems), found, problems)
+    clips = _clips(layout, classes, found, sides)
     return Scan(classes, clips, (*problems, *_absent(layout, classes, clips)))
 
 
-def _files(folders: Sequence[Path], suffix: str) -> Iterator[tuple[Path, str]]:
-    """Video files, each with its path below its folder."""
+def _listed(folders: Sequence[Path], problems: list[Problem]) -> list[tuple[Path, str]]:
+    """All files, each with its path below its folder; links to folders are followed."""
+    found = []
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() == suffix and not path.name.startswith(".") and path.is_file():
-                yield path, path.relative_to(folder).as_posix()
+        paths = sorted(_walked(folder, folder, frozenset(), problems))
+        found += [(path, path.relative_to(folder).as_posix()) for path in paths]
+    return found
+
+
+def _walked(
+    folder: Path, top: Path, above: frozenset[Path], problems: list[Problem]
+) -> Iterator[Path]:
+    place = folder.relative_to(top).as_posix()
+    try:
+        real, inside = folder.resolve(strict=True), list(folder.iterdir())
+    except OSError as error:
+        problems.append(Problem(place, f"cannot be read: {error.strerror}"))
+        return
+    if real in above:
+        problems.append(Problem(place, "is a link to a folder that it lies in"))
+        return
+    for path in inside:
+        if path.is_dir():
+            yield from _walked(path, top, above | {real}, problems)
+        elif path.is_file():
+            yield path
+        elif path.is_symlink():
+            problems.append(Problem(path.relative_to(top).as_posix(), "is a link to nothing"))
 
 
 def _misplaced(layout: Layout, match: re.Match | None, found: dict) -> str | None:
@@ -130,17 +176,40 @@ def _misplaced(layout: Layout, match: re.Match | None, found: dict) -> str | Non
 
 
 def _clips(
-    layout: Layout, folders: Sequence[Path], classes: tuple[str, ...], found: dict
+    layout: Layout, classes: tuple[str, ...], found: dict, sides: dict[str, list[str]]
 ) -> tuple[tuple[Clip, Path], ...]:
-    official = layout.official(folders) if layout.official else {}
     label = {name: index for index, name in enumerate(classes)}
 
     def clip(name: str, match: re.Match) -> Clip:
-        sides = official.get(name.lower(), ["", "", ""]) if official else ()
+        official = sides.get(name.lower(), ["", "", ""]) if sides else ()
         group = layout.group.format(**match.groupdict())
-        return Clip(name, label[match["class"]], group, tuple(sides))
+        return Clip(name, label[match["class"]], group, tuple(official))
 
     return tuple((clip(name, match), path) for name, (match, path) in sorted(found.items()))
+
+
+def _official(
+    entries: Sequence[Entry], names: Iterable[str], problems: list[Problem]
+) -> dict[str, list[str]]:
+    """The sides of each clip, by its name in lower case; what lists and files do not share."""
+    files, sides, listed = {name.lower(): name for name in names}, {}, set()
+    for entry in entries:
+        key = entry.clip.lower()
+        place = sides.setdefault(key, ["", "", ""])
+        if key not in files:
+            problems.append(Problem(entry.where, f"names {entry.clip}, which is not there"))
+        elif (key, entry.split) in listed and entry.side != place[entry.split]:
+            problems.append(
+                Problem(entry.where, f"puts {entry.clip} on another side than a line before")
+            )
+            continue
+        elif (key, entry.split) in listed:
+            problems.append(Problem(entry.where, f"names {entry.clip}, named before"))
+        listed.add((key, entry.split))
+        place[entry.split] = entry.side
+    missing = [name for key, name in files.items() if key not in sides] if entries else []
+    problems += [Problem(name, "is in no official split list") for name in missing]
+    return sides
 
 
 def _absent(layout: Layout, classes: tuple[str, ...], clips: tuple) -> Iterator[Problem]:
@@ -152,31 +221,44 @@ def _absent(layout: Layout, classes: tuple[str, ...], clips: tuple) -> Iterator[
         yield Problem(layout.name, f"has {len(classes)} classes, not {layout.num_classes}")
 
 
-def _ucf101_splits(folders: Sequence[Path]) -> dict[str, list[str]]:
+def _ucf101_splits(path: Path) -> Iterator[tuple[str, int, str] | str]:
     """`trainlist01.txt` and the like: a clip's path on every line, and a class that we know."""
-    sides: dict[str, list[str]] = {}
-    for split in range(3):
-        for side in ("train", "test"):
-            for path in _texts(folders, f"{side}list0{split + 1}.txt"):
-                for line in filter(None, path.read_text().splitlines()):
-                    sides.setdefault(line.split()[0].lower(), ["", "", ""])[split] = side
-    return sides
+    if named := re.fullmatch(r"(train|test)list0([123])\.txt", path.name):
+        for line in _lines(path):
+            yield line.split()[0], int(named[2]) - 1, named[1]
 
 
-def _hmdb51_splits(folders: Sequence[Path]) -> dict[str, list[str]]:
+def _hmdb51_splits(path: Path) -> Iterator[tuple[str, int, str] | str]:
     """`<class>_test_split1.txt` and the like: a file and 1 (train), 2 (test) or 0 (neither)."""
-    sides: dict[str, list[str]] = {}
-    for path in _texts(folders, "*_test_split[123].txt"):
-        name, split = path.stem.rsplit("_test_split", 1)
-        for line in filter(None, path.read_text().splitlines()):
-            file, side = line.split()
-            place = sides.setdefault(f"{name}/{file}".lower(), ["", "", ""])
-            place[int(split) - 1] = {"1": "train", "2": "test", "0": ""}[side]
-    return sides
+    if named := re.fullmatch(r"(.*)_test_split([123])\.txt", path.name):
+        for line in _lines(path):
+            file, *code = line.split()
+            if len(code) == 1 and code[0] in SIDES:
+                yield f"{named[1]}/{file}", int(named[2]) - 1, SIDES[code[0]]
+            else:
+                yield f"says {line!r}: give a file, and 1 (train), 2 (test) or 0 (neither)"
 
 
-def _texts(folders: Sequence[Path], pattern: str) -> list[Path]:
-    return [path for folder in folders for path in folder.rglob(pattern)]
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text that hold something, whatever editor saved it."""
+    return filter(None, map(str.strip, path.read_text(encoding="utf-8-sig").splitlines()))
+
+
+def _entries(
+    layout: Layout, files: Sequence[tuple[Path, str]], problems: list[Problem]
+) -> list[Entry]:
+    """What the split lists among the files say."""
+    entries = []
+    for path, place in files if layout.official else ():
+        try:
+            for said in layout.official(path) if layout.official else ():
+                if isinstance(said, str):
+                    problems.append(Problem(place, said))
+                else:
+                    entries.append(Entry(place, *said))
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(Problem(place, f"cannot be read: {error}"))
+    return entries
 
 
 _UCF = r"(?P<class>\w+)/(?P<group>v_\w+_g\d+)_c\d+\.avi"

@@ -1,3 +1,6 @@
+import pathlib
+import re
+
 import pytest
 
 from ht_jax.data.video.layouts import LAYOUTS, scan
@@ -99,3 +102,71 @@ def test_official_splits_of_hmdb51(tmp_path):
     (tmp_path / "wave_test_split3.txt").write_text("".join(lines))
     found = [clip.official[2] for clip, _ in scan(LAYOUTS["hmdb51"], tmp_path).clips]
     assert found == ["train", "test", ""]
+
+
+WAVE = "film0_wave_u_nm_np1_fr_goo_0.avi"
+
+
+def hmdb51(folder, text, **options):
+    touch(folder, f"wave/{WAVE}")
+    (folder / "wave_test_split1.txt").write_bytes(text.encode(**options))
+    found = scan(LAYOUTS["hmdb51"], folder)
+    texts = [str(p) for p in found.problems if "class without" not in str(p)]
+    return found.clips[0][0].official, texts
+
+
+@pytest.mark.parametrize(
+    "text", ["{} 1\n", "\ufeff{} 1\n", "{} 1\n \n\n", "{} 1\r\n", "  {}  1", "{} 1\n\t"]
+)
+def test_a_split_list_is_read_however_it_was_saved(tmp_path, text):
+    assert hmdb51(tmp_path, text.format(WAVE)) == (("train", "", ""), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{} 3\n", "says .* 1 .train."),
+        ("{}\n", "says .* 1 .train."),
+        ("other_{0} 1\n{0} 1\n", "names wave/other_.* which is not there"),
+        ("other_{} 1\n", "is in no official split list"),
+        ("{0} 1\n{0} 2\n", "on another side"),
+        ("{0} 1\n{0} 1\n", "named before"),
+    ],
+)
+def test_what_lists_and_files_do_not_share_is_named(tmp_path, text, says):
+    _, problems = hmdb51(tmp_path, text.format(WAVE))
+    assert any(re.search(says, problem) for problem in problems)
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path):
+    _, problems = hmdb51(tmp_path, f"{WAVE} 1\n", encoding="utf-16")
+    assert any("cannot be read" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
+def test_linked_folders_are_followed_and_cycles_are_named(layout, tmp_path):
+    disk, folder = tmp_path / "disk", tmp_path / "set"
+    clip = touch(disk, f"inner/{layout.example}") / "inner"
+    folder.mkdir()
+    (folder / "linked").symlink_to(clip)
+    (clip / "back").symlink_to(clip)
+    (folder / "gone.avi").symlink_to(disk / "nothing")
+    found = scan(layout, folder)
+    assert [clip.name for clip, _ in found.clips] == [layout.example]
+    texts = list(map(str, found.problems))
+    assert "linked/back is a link to a folder that it lies in" in texts
+    assert "gone.avi is a link to nothing" in texts
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    touch(tmp_path, f"wave/{WAVE}", f"walk/{WAVE}")
+    inside = pathlib.Path.iterdir
+
+    def denied(path):
+        if path.name == "walk":
+            raise PermissionError(13, "Permission denied")
+        return inside(path)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", denied)
+    texts = list(map(str, scan(LAYOUTS["hmdb51"], tmp_path).problems))
+    assert "walk cannot be read: Permission denied" in texts
