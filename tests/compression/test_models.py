@@ -89,6 +89,7 @@ def test_what_stays_has_a_row_for_each_of_its_parts():
     assert [row.format for row in report.rows] == [SQUARE.with_gates(4)] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize(
     "options",
