@@ -8,19 +8,35 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
-from typing import Any
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
+T = TypeVar("T")
 Nested = Any  # int | tuple[Nested, Nested]: a recursive type that checkers handle poorly
+_JOIN = -1  # in postfix notation: the node above the two subtrees before it
 
 
-@dataclasses.dataclass(frozen=True)
+class _Node(NamedTuple):
+    """A node: the runs of its modes, its part of the leaves from left to right, its children."""
+
+    name: str
+    runs: list[tuple[int, int]]
+    start: int
+    stop: int
+    children: tuple[str, str] | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class DimensionTree:
     """A binary tree over the modes 0 .. d-1 (Grasedyck 2010; Kressner and Tobler 2014).
 
     Args:
         nested: the tree as nested pairs of 0-based modes, for example `(((0, 1), 2), (3, 4))`.
-            Every mode from 0 to d-1 stands at exactly one leaf; a single mode is an int.
+            Every mode from 0 to d-1 stands at exactly one leaf; a single mode is an int. The
+            depth is not bounded by Python's recursion limit.
 
     Raises:
         ValueError: a node is not a pair, or the modes are not 0 .. d-1 each once.
@@ -34,11 +50,11 @@ class DimensionTree:
     nested: Nested
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nested", _as_pairs(self.nested))
-        modes = _modes(self.nested)
+        object.__setattr__(self, "nested", self.fold(lambda mode: mode, _pair))
+        modes = self._order
         if sorted(modes) != list(range(len(modes))):
             raise ValueError(
-                f"the leaves of tree {self.nested} are the modes {modes}: "
+                f"the leaves of tree {self._text()} are the modes {modes}: "
                 f"give every mode from 0 to {len(modes) - 1} exactly once"
             )
 
@@ -61,20 +77,32 @@ class DimensionTree:
         modes = range(_positive(num_modes) - 1)
         return cls(functools.reduce(lambda rest, k: (k, rest), reversed(modes), num_modes - 1))
 
+    def fold(self, leaf: Callable[[int], T], join: Callable[[T, T], T]) -> T:
+        """What becomes of the tree if leaves and nodes are replaced, children before parents.
+
+        Args:
+            leaf: from a mode.
+            join: from what became of the left and of the right child.
+
+        >>> DimensionTree(((0, 1), 2)).fold(str, lambda left, right: f"[{left} {right}]")
+        '[[0 1] 2]'
+        """
+        return _folded(self._postfix, leaf, join)
+
     @functools.cached_property
     def num_modes(self) -> int:
         """The number d of leaves."""
-        return len(self.modes(self.root))
+        return len(self._order)
 
     @functools.cached_property
     def root(self) -> str:
         """Name of the root node."""
-        return _name(_modes(self.nested))
+        return self.nodes[-1]
 
     @functools.cached_property
     def nodes(self) -> tuple[str, ...]:
         """Names of all nodes, children before parents, left before right; the root is last."""
-        return tuple(self._nested_by_node)
+        return tuple(self._by_name)
 
     @functools.cached_property
     def leaves(self) -> tuple[str, ...]:
@@ -88,18 +116,19 @@ class DimensionTree:
 
     def modes(self, node: str) -> tuple[int, ...]:
         """The modes below `node`, left to right."""
-        return _modes(self._subtree(node))
+        found = self._node(node)
+        return self._order[found.start : found.stop]
 
     def is_leaf(self, node: str) -> bool:
         """Whether `node` holds a single mode."""
-        return isinstance(self._subtree(node), int)
+        return self._node(node).children is None
 
     def children(self, node: str) -> tuple[str, str]:
         """Names of the two children of an inner node."""
-        if self.is_leaf(node):
+        children = self._node(node).children
+        if children is None:
             raise ValueError(f"{node} is a leaf and has no children")
-        left, right = self._subtree(node)
-        return _name(_modes(left)), _name(_modes(right))
+        return children
 
     def draw(self, labels: dict[str, str] | None = None) -> str:
         """The tree as indented text, one node a line.
@@ -114,62 +143,126 @@ class DimensionTree:
         │   └── leaf_1
         └── leaf_2  r=4
         """
-        return "\n".join(self._lines(self.root, labels or {}))
+        return "\n".join(self.lines(labels))
 
-    def _lines(self, node: str, labels: dict[str, str]) -> Iterator[str]:
-        yield f"{node}  {labels[node]}" if labels.get(node) else node
-        if self.is_leaf(node):
-            return
-        left, right = self.children(node)
-        for child, head, tail in ((left, "├── ", "│   "), (right, "└── ", "    ")):
-            first, *rest = self._lines(child, labels)
-            yield head + first
-            yield from (tail + line for line in rest)
+    def lines(self, labels: dict[str, str] | None = None) -> Iterator[str]:
+        """The lines of `draw`, one by one."""
+        todo = [(self.root, "", "")]  # node, what its line begins with, what those below do
+        while todo:
+            node, head, tail = todo.pop()
+            label = (labels or {}).get(node)
+            yield f"{head}{node}  {label}" if label else head + node
+            if not self.is_leaf(node):
+                left, right = self.children(node)
+                todo.append((right, tail + "└── ", tail + "    "))
+                todo.append((left, tail + "├── ", tail + "│   "))
 
     @functools.cached_property
-    def _nested_by_node(self) -> dict[str, Nested]:
-        return {_name(_modes(nested)): nested for nested in _postorder(self.nested)}
+    def _postfix(self) -> tuple[int, ...]:
+        """The tree without nesting, which Python compares, hashes, copies by recursion."""
+        return _postfix_of(self.nested)
 
-    def _subtree(self, node: str) -> Nested:
-        if node not in self._nested_by_node:
+    @functools.cached_property
+    def _order(self) -> tuple[int, ...]:
+        """The modes of the leaves, left to right."""
+        return tuple(token for token in self._postfix if token != _JOIN)
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, _Node]:
+        found: dict[str, _Node] = {}
+        starts = iter(range(len(self._order)))
+
+        def add(runs: list[tuple[int, int]], start: int, stop: int, *children: _Node) -> _Node:
+            names = (children[0].name, children[1].name) if children else None
+            node = _Node(_name(runs), runs, start, stop, names)
+            found[node.name] = node
+            return node
+
+        def leaf(mode: int) -> _Node:
+            start = next(starts)
+            return add([(mode, mode)], start, start + 1)
+
+        def join(left: _Node, right: _Node) -> _Node:
+            return add(_joined(left.runs + right.runs), left.start, right.stop, left, right)
+
+        self.fold(leaf, join)
+        return found
+
+    def _node(self, node: str) -> _Node:
+        if node not in self._by_name:
             raise ValueError(f"{node!r} is not a node of this tree, which has {self.nodes}")
-        return self._nested_by_node[node]
+        return self._by_name[node]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DimensionTree):
+            return NotImplemented
+        return self is other or self._postfix == other._postfix
+
+    def __hash__(self) -> int:
+        return hash(self._postfix)
+
+    def __reduce__(self) -> Any:
+        return _of_postfix, (self._postfix,)
 
     def __repr__(self) -> str:
-        return f"DimensionTree({self.nested})"
+        return f"DimensionTree({self._text()})"
+
+    def _text(self) -> str:
+        return self.fold(str, lambda left, right: f"({left}, {right})")
 
 
-def _as_pairs(nested: Nested) -> Nested:
-    if isinstance(nested, int) and not isinstance(nested, bool) and nested >= 0:
-        return nested
-    if isinstance(nested, Sequence) and not isinstance(nested, str) and len(nested) == 2:
-        return tuple(_as_pairs(child) for child in nested)
-    raise ValueError(f"a node of a dimension tree is a mode (int >= 0) or a pair, not {nested!r}")
+def _pair(left: Nested, right: Nested) -> Nested:
+    return left, right
 
 
-def _modes(nested: Nested) -> tuple[int, ...]:
-    return (nested,) if isinstance(nested, int) else _modes(nested[0]) + _modes(nested[1])
+def _of_postfix(postfix: tuple[int, ...]) -> DimensionTree:
+    return DimensionTree(_folded(postfix, lambda mode: mode, _pair))
 
 
-def _postorder(nested: Nested) -> Iterator[Nested]:
-    if not isinstance(nested, int):
-        yield from _postorder(nested[0])
-        yield from _postorder(nested[1])
-    yield nested
+def _folded(postfix: Sequence[int], leaf: Callable[[int], T], join: Callable[[T, T], T]) -> T:
+    found: list[T] = []
+    for token in postfix:
+        if token == _JOIN:
+            right, left = found.pop(), found.pop()
+            found.append(join(left, right))
+        else:
+            found.append(leaf(token))
+    return found[0]
 
 
-def _name(modes: tuple[int, ...]) -> str:
+def _postfix_of(nested: Nested) -> tuple[int, ...]:
+    """Leaves and nodes in the order children first, left before right: made from its end."""
+    backwards, todo = [], [nested]
+    while todo:
+        node = todo.pop()
+        if _is_integer(node) and node >= 0:
+            backwards.append(int(node))
+        elif isinstance(node, Sequence) and not isinstance(node, str) and len(node) == 2:
+            backwards.append(_JOIN)
+            todo.extend(node)
+        else:
+            raise ValueError(
+                "a node of a dimension tree is a mode (int >= 0) or a pair, "
+                f"not {reprlib.repr(node)}"
+            )
+    return tuple(reversed(backwards))
+
+
+def _name(runs: list[tuple[int, int]]) -> str:
     """`leaf_2`; `node_0_2` for the modes 0 to 2; `node_0_1__4` where the modes leave a gap."""
-    if len(modes) == 1:
-        return f"leaf_{modes[0]}"
-    return "node_" + "__".join("_".join(map(str, run)) for run in _runs(sorted(modes)))
+    if len(runs) == 1 and runs[0][0] == runs[0][1]:
+        return f"leaf_{runs[0][0]}"
+    return "node_" + "__".join(f"{a}_{b}" if a < b else str(a) for a, b in runs)
 
 
-def _runs(modes: list[int]) -> list[tuple[int, ...]]:
-    """First and last mode of each run of consecutive modes."""
-    starts = [k for k in modes if k - 1 not in modes]
-    stops = [k for k in modes if k + 1 not in modes]
-    return [(a, b) if a < b else (a,) for a, b in zip(starts, stops)]
+def _joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """First and last mode of each run of consecutive modes, from the runs of two children."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(runs):
+        if joined and joined[-1][1] + 1 == first:
+            first = joined.pop()[0]
+        joined.append((first, last))
+    return joined
 
 
 def _balanced(start: int, count: int) -> Nested:
@@ -180,6 +273,10 @@ def _balanced(start: int, count: int) -> Nested:
 
 
 def _positive(num_modes: int) -> int:
-    if num_modes < 1:
-        raise ValueError(f"a dimension tree needs at least one mode, not {num_modes}")
-    return num_modes
+    if not _is_integer(num_modes) or num_modes < 1:
+        raise ValueError(f"a dimension tree needs at least one mode (an int), not {num_modes!r}")
+    return int(num_modes)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
