@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -88,6 +88,14 @@ class DimensionTree:
         '[[0 1] 2]'
         """
         return _folded(self._postfix, leaf, join)
+
+    def renamed(self, to: Mapping[int, int]) -> DimensionTree:
+        """The tree with other modes at its leaves.
+
+        >>> DimensionTree(((0, 1), 2)).renamed({0: 2, 1: 0, 2: 1})
+        DimensionTree(((2, 0), 1))
+        """
+        return DimensionTree(self.fold(to.__getitem__, _pair))
 
     @functools.cached_property
     def num_modes(self) -> int:
@@ -235,7 +243,7 @@ def _postfix_of(nested: Nested) -> tuple[int, ...]:
     backwards, todo = [], [nested]
     while todo:
         node = todo.pop()
-        if _is_integer(node) and node >= 0:
+        if is_integer(node) and node >= 0:
             backwards.append(int(node))
         elif isinstance(node, Sequence) and not isinstance(node, str) and len(node) == 2:
             backwards.append(_JOIN)
@@ -273,10 +281,11 @@ def _balanced(start: int, count: int) -> Nested:
 
 
 def _positive(num_modes: int) -> int:
-    if not _is_integer(num_modes) or num_modes < 1:
+    if not is_integer(num_modes) or num_modes < 1:
         raise ValueError(f"a dimension tree needs at least one mode (an int), not {num_modes!r}")
     return int(num_modes)
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Whether a value is an int of Python or NumPy; a bool is none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

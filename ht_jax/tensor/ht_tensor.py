@@ -17,7 +17,7 @@ from jaxtyping import Array, Inexact
 from ht_jax.tensor import cores as _cores
 from ht_jax.tensor.arithmetic import add, multiply, scale
 from ht_jax.tensor.hsvd import Order, hsvd
-from ht_jax.tensor.modes import getitem
+from ht_jax.tensor.indexing import getitem
 from ht_jax.tree import DimensionTree, Nested
 
 

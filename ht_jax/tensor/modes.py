@@ -16,7 +16,7 @@ from jaxtyping import Array, Inexact, Int
 
 from ht_jax.tensor.cores import with_root_axis, without_root_axis
 from ht_jax.tensor.linalg import Matrix, backend, einsum
-from ht_jax.tree import DimensionTree, Nested
+from ht_jax.tree import DimensionTree
 
 if TYPE_CHECKING:
     from ht_jax.tensor.ht_tensor import HTTensor
@@ -154,34 +154,6 @@ def elements(
     return rows[x.tree.root][:, 0].reshape(batch)
 
 
-def getitem(x: HTTensor, index: Any) -> HTTensor | Array:
-    """`x[2, :, 1:4, ...]`: integers drop a mode, slices and index lists select from it.
-
-    Raises:
-        IndexError: more indices than modes, or an integer out of range.
-    """
-    cores, rows = dict(x.cores), {}
-    for k, i in enumerate(_expanded(x, index)):
-        frame = with_root_axis(x.cores, x.tree)[f"leaf_{k}"]
-        if isinstance(i, int | np.integer):
-            if not -x.shape[k] <= i < x.shape[k]:
-                raise IndexError(f"index {i} is out of range for mode {k} of size {x.shape[k]}")
-            rows[k] = frame[int(i)]
-        elif not isinstance(i, slice) or i != slice(None):
-            cores[f"leaf_{k}"] = x.cores[f"leaf_{k}"][i]
-    return contract_modes(dataclasses.replace(x, cores=cores), rows)
-
-
-def _expanded(x: HTTensor, index: Any) -> list[Any]:
-    index = list(index) if isinstance(index, tuple) else [index]
-    dots = [n for n, i in enumerate(index) if i is Ellipsis]
-    given = len(index) - len(dots)
-    if len(dots) > 1 or given > x.ndim:
-        raise IndexError(f"{index} are too many indices for a tensor of shape {x.shape}")
-    at = dots[0] if dots else len(index)
-    return index[:at] + [slice(None)] * (x.ndim - given) + index[at + 1 :]
-
-
 def permute(x: HTTensor, order: Sequence[int]) -> HTTensor:
     """The modes in another order, as `numpy.transpose`; the cores only change their names.
 
@@ -197,10 +169,7 @@ def permute(x: HTTensor, order: Sequence[int]) -> HTTensor:
         raise ValueError(f"{order} is not a permutation of the modes 0 to {x.ndim - 1}")
     to = {old: new for new, old in enumerate(order)}
 
-    def rename(nested: Nested) -> Nested:
-        return to[nested] if isinstance(nested, int) else tuple(map(rename, nested))
-
-    tree = DimensionTree(rename(x.tree.nested))
+    tree = x.tree.renamed(to)
     # nodes of both trees come in the same order: children first, left before right
     cores = {new: x.cores[old] for old, new in zip(x.tree.nodes, tree.nodes)}
     return dataclasses.replace(x, cores=cores, tree=tree)
