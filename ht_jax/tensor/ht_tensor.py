@@ -7,18 +7,26 @@ way (Grasedyck 2010; Kressner and Tobler 2014, Algorithm 941). Storage is O(d n 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact
 
 from ht_jax.tensor import cores as _cores
 from ht_jax.tensor.arithmetic import add, multiply, scale
 from ht_jax.tensor.hsvd import Order, hsvd
 from ht_jax.tensor.indexing import getitem
+from ht_jax.tensor.modes import sum_over
+from ht_jax.tensor.scalars import divide, is_number, no_absolute_value, no_quotient, shift
+from ht_jax.tensor.scalars import power as entrywise_power
 from ht_jax.tree import DimensionTree, Nested
+
+_LINES = 200  # of a drawn tree; the text of a deep one grows with the square of its depth
 
 
 @jax.tree_util.register_dataclass
@@ -30,6 +38,9 @@ class HTTensor:
     `random` and others of `ht_jax.tensor` or, from cores, with `of`. All operations work under jit,
     vmap and grad, except those whose ranks follow from a tolerance. A batch of tensors is a batch
     of cores: use `jax.vmap`.
+
+    `+ - * /` take tensors and numbers, `t[...]` NumPy's indices, and `numpy.asarray(t)` is the
+    dense tensor; `==` and `hash` go by identity (see `distance`).
 
     Args:
         cores: by node: leaves (n_k, r), transfer tensors (r, r_left, r_right), the root's without
@@ -140,6 +151,16 @@ class HTTensor:
         return self.tree.num_modes
 
     @property
+    def size(self) -> int:
+        """The number of entries, of which `num_params` numbers are stored."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all cores together."""
+        return sum(core.nbytes for core in self.cores.values())
+
+    @property
     def dtype(self) -> Any:
         """Type of the numbers."""
         return jnp.result_type(*self.cores.values())
@@ -167,26 +188,65 @@ class HTTensor:
         """The same tensor in another type of numbers."""
         return HTTensor({node: core.astype(dtype) for node, core in self.cores.items()}, self.tree)
 
-    def __add__(self, other: HTTensor) -> HTTensor:
-        return add(self, other) if isinstance(other, HTTensor) else NotImplemented
+    def sum(self, axis: int | Sequence[int] | None = None, out: None = None) -> HTTensor | Array:
+        """The sum of the entries, or that along some modes; `out` is there for `numpy.sum`."""
+        if out is not None:
+            raise TypeError("HTTensor.sum makes a new tensor: leave out= away")
+        return sum_over(self, axis)
 
-    def __sub__(self, other: HTTensor) -> HTTensor:
-        return add(self, -other) if isinstance(other, HTTensor) else NotImplemented
+    def __add__(self, other: Any) -> HTTensor:
+        if isinstance(other, HTTensor):
+            return add(self, other)
+        return shift(self, other) if is_number(other) else NotImplemented
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> HTTensor:
+        if isinstance(other, HTTensor):
+            return add(self, -other)
+        return shift(self, -other) if is_number(other) else NotImplemented
+
+    def __rsub__(self, other: Any) -> HTTensor:
+        return -self + other
 
     def __neg__(self) -> HTTensor:
         return scale(self, -1)
 
     def __mul__(self, other: Any) -> HTTensor:
-        return multiply(self, other) if isinstance(other, HTTensor) else scale(self, other)
+        if isinstance(other, HTTensor):
+            return multiply(self, other)
+        return scale(self, other) if is_number(other) else NotImplemented
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> HTTensor:
-        return NotImplemented if isinstance(other, HTTensor) else scale(self, 1 / other)
+        if isinstance(other, HTTensor):
+            no_quotient()
+        return divide(self, other) if is_number(other) else NotImplemented
 
-    def __pow__(self, power: int) -> HTTensor:
-        """The element-wise square; other powers grow too fast: multiply and truncate."""
-        return multiply(self, self) if power == 2 else NotImplemented
+    __rtruediv__ = no_quotient
+    __abs__ = no_absolute_value
+
+    def __pow__(self, power: Any) -> HTTensor:
+        return entrywise_power(self, power)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[HTTensor | Array]:
+        return (self[i] for i in range(len(self)))
+
+    __contains__ = None  # `in` compares entries, `==` whole tensors by identity
+
+    def __bool__(self) -> bool:
+        raise ValueError(f"a tensor of shape {self.shape} is neither true nor false")
+
+    __array_ufunc__ = None  # NumPy's operators leave a tensor to those above
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("the dense array of a tensor is always made anew: copy=False is none")
+        return np.asarray(self.to_dense(), dtype)
 
     def __getitem__(self, index: Any) -> HTTensor | Array:
         return getitem(self, index)
@@ -201,7 +261,9 @@ class HTTensor:
             for leaf, n in zip(self.tree.leaves, self.shape)
         }
         head = f"HTTensor(shape={self.shape}, dtype={self.dtype}, {self.num_params:,} numbers)"
-        return head + "\n" + self.tree.draw(labels)
+        lines = [head, *itertools.islice(self.tree.lines(labels), _LINES)]
+        more = len(self.tree.nodes) - _LINES
+        return "\n".join(lines if more <= 0 else [*lines, f"... and {more:,} more nodes"])
 
 
 def as_tree(tree: DimensionTree | Nested | None, num_modes: int | None) -> DimensionTree:

@@ -16,16 +16,18 @@ from jaxtyping import Array, Inexact, Int
 
 from ht_jax.tensor.cores import with_root_axis, without_root_axis
 from ht_jax.tensor.linalg import Matrix, backend, einsum
-from ht_jax.tree import DimensionTree
+from ht_jax.tree import DimensionTree, is_integer
 
 if TYPE_CHECKING:
     from ht_jax.tensor.ht_tensor import HTTensor
 
 
 def _mode(x: HTTensor, k: int) -> int:
+    if not is_integer(k):
+        raise TypeError(f"mode {k!r} is not an int")
     if not -x.ndim <= k < x.ndim:
         raise ValueError(f"mode {k} is not one of the {x.ndim} of a tensor of shape {x.shape}")
-    return k % x.ndim
+    return int(k) % x.ndim
 
 
 @jax.named_scope("ht.ttm")
@@ -77,6 +79,16 @@ def ttv(x: HTTensor, vectors: Mapping[int, Inexact[Array, " n"]]) -> HTTensor | 
             raise ValueError(f"the vector of mode {k} has shape {vector.shape}: ({x.shape[k]},)")
         rows[k] = vector @ with_root_axis(x.cores, x.tree)[f"leaf_{k}"]
     return contract_modes(x, rows)
+
+
+def sum_over(x: HTTensor, modes: int | Sequence[int] | None) -> HTTensor | Array:
+    """The sum of the entries along some modes, all of them if none are given."""
+    given = range(x.ndim) if modes is None else [modes] if is_integer(modes) else modes
+    chosen = [_mode(x, k) for k in given]
+    if len({*chosen}) < len(chosen):
+        raise ValueError(f"modes {modes} are given twice")
+    frames = with_root_axis(x.cores, x.tree)
+    return contract_modes(x, {k: frames[f"leaf_{k}"].sum(0) for k in chosen})
 
 
 def contract_modes(x: HTTensor, rows: Mapping[int, Inexact[Array, " r"]]) -> HTTensor | Array:
