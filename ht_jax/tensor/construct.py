@@ -14,9 +14,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PRNGKeyArray
 
 from ht_jax.tensor.arithmetic import orthogonalize
-from ht_jax.tensor.cores import Cores, clipped_ranks, expected_shape, without_root_axis
+from ht_jax.tensor.cores import (
+    Cores,
+    as_cores,
+    checked_shape,
+    clipped_ranks,
+    expected_shape,
+    rank_bounds,
+    without_root_axis,
+)
 from ht_jax.tensor.ht_tensor import HTTensor, as_tree
-from ht_jax.tensor.sources import CPSum, formed_cores
+from ht_jax.tensor.linalg import on_host
+from ht_jax.tensor.sources import CPSum, cp_factors, formed_cores
 from ht_jax.tree import DimensionTree, Nested
 
 Tree = DimensionTree | Nested | None
@@ -36,18 +45,28 @@ def from_cp(
         tree: dimension tree, balanced unless given.
 
     Raises:
-        ValueError: the factors have different numbers of columns.
+        ValueError: the factors have different numbers of columns, or the weights another.
 
     >>> a = jnp.array([[1.0], [2.0]])
     >>> from_cp([a, a]).to_dense().tolist()
     [[1.0, 2.0], [2.0, 4.0]]
     """
-    if len({factor.shape[1:] for factor in factors}) != 1:
-        raise ValueError(f"the factors have shapes {[f.shape for f in factors]}: unequal columns")
-    if weights is not None:
-        factors = [factors[0] * weights, *factors[1:]]
-    tree = as_tree(tree, len(factors))
-    return HTTensor(formed_cores(CPSum(list(factors), tree)), tree)
+    arrays = on_host(cp_factors(factors, weights))
+    tree = as_tree(tree, len(arrays))
+    cores = formed_cores(CPSum(arrays, tree))
+    return HTTensor(jax.tree.map(jnp.asarray, cores), tree)
+
+
+def _as_vectors(**vectors: Sequence[Any]) -> list[list[Array]]:
+    """Lists of vectors by name, one vector a mode, all of one dtype."""
+    named = {f"{name}[{k}]": v for name, vs in vectors.items() for k, v in enumerate(vs)}
+    if not named:
+        raise ValueError(f"{', '.join(vectors)}: at least one vector is needed, for one mode")
+    found = as_cores(named)
+    for name, vector in found.items():
+        if vector.ndim != 1:
+            raise ValueError(f"{name} has shape {vector.shape}: a vector (n,) is needed")
+    return [[found[f"{name}[{k}]"] for k in range(len(vs))] for name, vs in vectors.items()]
 
 
 def separable(vectors: Sequence[Inexact[Array, " n"]], *, tree: Tree = None) -> HTTensor:
@@ -56,7 +75,8 @@ def separable(vectors: Sequence[Inexact[Array, " n"]], *, tree: Tree = None) -> 
     >>> separable([jnp.arange(3.0), jnp.ones(2)]).to_dense().tolist()
     [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
     """
-    return from_cp([vector[:, None] for vector in vectors], tree=tree)
+    (found,) = _as_vectors(vectors=vectors)
+    return from_cp([vector[:, None] for vector in found], tree=tree)
 
 
 def ones(shape: Sequence[int], *, tree: Tree = None, dtype: Any = float) -> HTTensor:
@@ -65,7 +85,7 @@ def ones(shape: Sequence[int], *, tree: Tree = None, dtype: Any = float) -> HTTe
     >>> ones((2, 3)).ranks
     {'leaf_0': 1, 'leaf_1': 1}
     """
-    return separable([jnp.ones(n, dtype) for n in shape], tree=tree)
+    return separable([jnp.ones(n, dtype) for n in checked_shape(shape)], tree=tree)
 
 
 def from_tt(cores: Sequence[Inexact[Array, "l n r"]]) -> HTTensor:
@@ -75,14 +95,22 @@ def from_tt(cores: Sequence[Inexact[Array, "l n r"]]) -> HTTensor:
         cores: arrays (r_{k-1}, n_k, r_k) with r_0 = r_d = 1.
 
     Raises:
-        ValueError: the ranks of neighbours differ, or the outer ones are not 1.
+        ValueError: a core has not three axes, the ranks of neighbours differ, or the outer ones
+            are not 1.
 
     >>> from_tt([jnp.ones((1, 2, 3)), jnp.ones((3, 4, 1))]).to_dense().shape
     (2, 4)
     """
-    ends = [1, *(core.shape[2] for core in cores)]
-    if [core.shape[0] for core in cores] != ends[:-1] or ends[-1] != 1:
-        raise ValueError(f"the cores have shapes {[c.shape for c in cores]}: the ranks do not meet")
+    named = {f"core {k}": core for k, core in enumerate(cores)}
+    if not named:
+        raise ValueError("a tensor train needs at least one core (1, n, 1)")
+    cores = list(as_cores(named).values())
+    shapes = [core.shape for core in cores]
+    if any(len(shape) != 3 for shape in shapes):
+        raise ValueError(f"the cores have shapes {shapes}: each is (r, n, r) with three axes")
+    ends = [1, *(shape[2] for shape in shapes)]
+    if [shape[0] for shape in shapes] != ends[:-1] or ends[-1] != 1:
+        raise ValueError(f"the cores have shapes {shapes}: the ranks do not meet")
     tree, found = DimensionTree.linear(len(cores)), {}
     names = [tree.root, *(tree.children(n)[1] for n in reversed(tree.inner))]
     for k, core in enumerate(cores[:-1]):
@@ -98,7 +126,8 @@ def sum_of_functions(vectors: Sequence[Inexact[Array, " n"]], *, tree: Tree = No
     >>> sum_of_functions([jnp.arange(2.0), jnp.arange(2.0)]).to_dense().tolist()
     [[0.0, 1.0], [1.0, 2.0]]
     """
-    return laplace_like([jnp.ones_like(v) for v in vectors], vectors, tree=tree)
+    (found,) = _as_vectors(vectors=vectors)
+    return laplace_like([jnp.ones_like(v) for v in found], found, tree=tree)
 
 
 def laplace_like(
@@ -116,19 +145,27 @@ def laplace_like(
         excited: the vectors e_k.
         tree: dimension tree, balanced unless given.
 
+    Raises:
+        ValueError: the vectors g_k and e_k of a mode have different sizes.
+
     Source: Kressner and Tobler 2014, section 3.1 (all ranks are 2).
 
     >>> ground, excited = [jnp.ones(2)] * 3, [jnp.arange(2.0)] * 3
     >>> float(laplace_like(ground, excited)[1, 1, 0])
     2.0
     """
-    tree = as_tree(tree, len(ground))
-    dtype = jnp.result_type(*ground, *excited)
+    ground, excited = _as_vectors(ground=ground, excited=excited)
+    if [g.shape for g in ground] != [e.shape for e in excited]:
+        raise ValueError(
+            f"ground has the sizes {[len(g) for g in ground]} and excited "
+            f"{[len(e) for e in excited]}: they must be equal, mode by mode"
+        )
+    tree, dtype = as_tree(tree, len(ground)), ground[0].dtype
     # column 0 has no exchanged factor, column 1 has one
     join = jnp.array([[[1, 0], [0, 0]], [[0, 1], [1, 0]]], dtype)
     cores: Cores = {n: join for n in tree.inner}
     for k, (g, e) in enumerate(zip(ground, excited)):
-        cores[f"leaf_{k}"] = jnp.stack([g, e], -1).astype(dtype)
+        cores[f"leaf_{k}"] = jnp.stack([g, e], -1)
     root = cores[tree.root]
     cores[tree.root] = root[:, 1] if tree.is_leaf(tree.root) else root[1]
     return HTTensor({node: cores[node] for node in tree.nodes}, tree)
@@ -151,11 +188,19 @@ def random(
         tree: dimension tree, balanced unless given.
         dtype: type of the numbers, real or complex.
 
+    Raises:
+        ValueError: a size or a rank is not an int of at least 1, or a rank is missing.
+
     >>> random(jax.random.key(0), (2, 3, 4), 3).ranks
     {'leaf_0': 2, 'leaf_1': 3, 'node_0_1': 3, 'leaf_2': 3}
     """
-    tree, shape = as_tree(tree, len(shape)), tuple(shape)
-    ranks = clipped_ranks(tree, shape, rank)
+    shape = checked_shape(shape)
+    tree = as_tree(tree, len(shape))
+    bounds = rank_bounds(tree, *((None, rank) if isinstance(rank, Mapping) else (rank, None)))
+    missing = [node for node in tree.nodes[:-1] if node not in bounds]
+    if missing:
+        raise ValueError(f"rank names no rank of {missing}: give one for every node")
+    ranks = clipped_ranks(tree, shape, bounds)
     keys = jax.random.split(key, len(tree.nodes))
     sizes = (expected_shape(node, tree, shape, ranks) for node in tree.nodes)
     draw: Callable[..., Array] = jax.random.normal
@@ -179,6 +224,7 @@ def random_with_singular_values(
     >>> singular_values(t)["leaf_2"].tolist()
     [2.0, 1.0]
     """
+    ((values,),) = _as_vectors(values=[values])
     t = orthogonalize(random(key, shape, len(values), tree=tree, dtype=dtype))
     root = t.cores[t.tree.root]
     if root.ndim != 2 or min(root.shape) < len(values):

@@ -66,10 +66,11 @@ class HTTensor:
 
     @classmethod
     def of(cls, cores: Mapping[str, Array], tree: DimensionTree | Nested) -> HTTensor:
-        """A tensor of given cores, checked.
+        """A tensor of given cores, checked, of one dtype and in memory of its own.
 
         Raises:
             ValueError: a core is missing or too many, or a shape does not fit its neighbours.
+            TypeError: a core is not an array of numbers.
 
         >>> cores = {"leaf_0": jnp.eye(2), "leaf_1": jnp.eye(2), "node_0_1": jnp.ones((2, 2))}
         >>> HTTensor.of(cores, (0, 1)).to_dense().tolist()
@@ -78,7 +79,7 @@ class HTTensor:
         tree = as_tree(tree, None)
         if set(cores) != set(tree.nodes):
             raise ValueError(f"cores {sorted(cores)} are not those of the tree: {tree.nodes}")
-        tensor = cls({node: jnp.asarray(cores[node]) for node in tree.nodes}, tree)
+        tensor = cls(_cores.as_cores({node: cores[node] for node in tree.nodes}), tree)
         for node, core in tensor.cores.items():
             ndim = (1 if tree.is_leaf(node) else 2) + (node != tree.root)
             if core.ndim != ndim:
@@ -131,8 +132,7 @@ class HTTensor:
         x = jnp.asarray(x)
         if not jnp.issubdtype(x.dtype, jnp.inexact):
             raise ValueError(f"x has dtype {x.dtype}: give a floating or complex one")
-        if 0 in x.shape:
-            raise ValueError(f"x has shape {x.shape}: every mode must be at least 1")
+        _cores.checked_shape(x.shape)
         x = x if x.dtype.itemsize > 2 else x.astype(jnp.float32)  # LAPACK knows no half precision
         tree = as_tree(tree, x.ndim)
         bounds = _cores.rank_bounds(tree, max_rank, ranks)
@@ -244,9 +244,7 @@ class HTTensor:
     __array_ufunc__ = None  # NumPy's operators leave a tensor to those above
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if copy is False:
-            raise ValueError("the dense array of a tensor is always made anew: copy=False is none")
-        return np.asarray(self.to_dense(), dtype)
+        return _cores.as_dense_array(self, dtype, copy)
 
     def __getitem__(self, index: Any) -> HTTensor | Array:
         return getitem(self, index)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Inexact, Int
 
-from ht_jax.tensor.cores import with_root_axis, without_root_axis
+from ht_jax.tensor.cores import as_array, of_one_dtype, with_root_axis, without_root_axis
 from ht_jax.tensor.linalg import Matrix, backend, einsum
 from ht_jax.tree import DimensionTree, is_integer
 
@@ -47,11 +47,11 @@ def ttm(x: HTTensor, matrices: Mapping[int, Inexact[Array, "m n"]]) -> HTTensor:
     """
     cores = dict(x.cores)
     for mode, matrix in matrices.items():
-        k = _mode(x, mode)
-        if matrix.ndim != 2 or matrix.shape[1] != x.shape[k]:
+        k, matrix = _mode(x, mode), as_array(matrix)
+        if matrix.ndim != 2 or matrix.shape[1] != x.shape[k] or not len(matrix):
             raise ValueError(f"the matrix of mode {k} has shape {matrix.shape}: (m, {x.shape[k]})")
         cores[f"leaf_{k}"] = matrix @ cores[f"leaf_{k}"]
-    return dataclasses.replace(x, cores=cores)
+    return dataclasses.replace(x, cores=of_one_dtype(cores))
 
 
 @jax.named_scope("ht.ttv")
@@ -74,7 +74,7 @@ def ttv(x: HTTensor, vectors: Mapping[int, Inexact[Array, " n"]]) -> HTTensor | 
     """
     rows = {}
     for mode, vector in vectors.items():
-        k = _mode(x, mode)
+        k, vector = _mode(x, mode), as_array(vector)
         if vector.shape != (x.shape[k],):
             raise ValueError(f"the vector of mode {k} has shape {vector.shape}: ({x.shape[k]},)")
         rows[k] = vector @ with_root_axis(x.cores, x.tree)[f"leaf_{k}"]
@@ -110,7 +110,7 @@ def contract_modes(x: HTTensor, rows: Mapping[int, Inexact[Array, " r"]]) -> HTT
         return own[0]
     tree = DimensionTree(nested)
     cores = without_root_axis(dict(zip(tree.nodes, [*below, own])), tree)
-    return dataclasses.replace(x, cores=cores, tree=tree)
+    return dataclasses.replace(x, cores=of_one_dtype(cores), tree=tree)
 
 
 def _joined(core: Matrix, left: Any, right: Any) -> Any:
@@ -144,13 +144,17 @@ def elements(
 
     Raises:
         ValueError: the last axis is not d.
+        TypeError: the indices are not integers.
 
     >>> from ht_jax.tensor import ones
     >>> elements(ones((2, 3)), np.array([[0, 0], [1, 2]])).tolist()
     [1.0, 1.0]
     """
-    if indices.shape[-1] != x.ndim:
-        raise ValueError(f"indices have {indices.shape[-1]} columns for {x.ndim} modes")
+    indices = as_array(indices)
+    if indices.shape[-1:] != (x.ndim,):
+        raise ValueError(f"indices of shape {indices.shape} need {x.ndim} columns, one a mode")
+    if not np.issubdtype(indices.dtype, np.integer):
+        raise TypeError(f"indices have dtype {indices.dtype}: integers are needed")
     batch, flat = indices.shape[:-1], indices.reshape(-1, x.ndim)
     cores, rows = with_root_axis(x.cores, x.tree), {}
     for node in x.tree.nodes:
@@ -218,6 +222,8 @@ def cat(tensors: Sequence[HTTensor], mode: int) -> HTTensor:
     """
     from ht_jax.tensor.arithmetic import add
 
+    if not tensors:
+        raise ValueError("cat needs at least one tensor")
     k = _mode(tensors[0], mode)
     sizes = [t.shape[k] for t in tensors]
     padded = []

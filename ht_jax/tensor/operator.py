@@ -15,13 +15,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact
 
 from ht_jax.tensor.arithmetic import add, scale
 from ht_jax.tensor.construct import Tree, laplace_like, separable
-from ht_jax.tensor.cores import with_root_axis
+from ht_jax.tensor.cores import as_cores, as_dense_array, checked_shape, with_root_axis
 from ht_jax.tensor.ht_tensor import HTTensor, as_tree
 from ht_jax.tensor.linalg import Matrix, einsum, on_host
+from ht_jax.tensor.scalars import divide, is_number
 from ht_jax.tensor.sources import Product, formed_cores
 from ht_jax.tensor.truncate import Limits
 
@@ -53,10 +55,16 @@ class HTOperator:
     ) -> HTOperator:
         """An operator from its array (m_1, .., m_d, n_1, .., n_d): see `HTTensor.from_dense`.
 
+        Raises:
+            ValueError: the number of axes is odd.
+
         >>> HTOperator.from_dense(jnp.ones((2, 3, 4, 5)), max_rank=1).in_shape
         (4, 5)
         """
+        array = jnp.asarray(array)
         d = array.ndim // 2
+        if array.ndim != 2 * d:
+            raise ValueError(f"array has shape {array.shape}: (m_1, .., m_d, n_1, .., n_d)")
         out_shape, in_shape = array.shape[:d], array.shape[d:]
         pairs = array.transpose([axis for k in range(d) for axis in (k, d + k)])
         merged = pairs.reshape([m * n for m, n in zip(out_shape, in_shape)])
@@ -78,22 +86,60 @@ class HTOperator:
             cores[f"leaf_{k}"] = turned.reshape(frame.shape)
         return HTOperator(HTTensor(cores, self.tensor.tree), self.in_shape, self.out_shape)
 
-    def __add__(self, other: HTOperator) -> HTOperator:
+    @property
+    def H(self) -> HTOperator:
+        """The adjoint: the transpose, conjugated."""
+        return self.T.conj()
+
+    def conj(self) -> HTOperator:
+        """The complex conjugate."""
+        return dataclasses.replace(self, tensor=self.tensor.conj())
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the numbers."""
+        return self.tensor.dtype
+
+    def __add__(self, other: Any) -> HTOperator:
+        if not isinstance(other, HTOperator):
+            return NotImplemented
+        if (self.out_shape, self.in_shape) != (other.out_shape, other.in_shape):
+            raise ValueError(
+                f"operators {self.in_shape} -> {self.out_shape} and {other.in_shape} -> "
+                f"{other.out_shape} cannot be added: the shapes must be equal"
+            )
         return dataclasses.replace(self, tensor=add(self.tensor, other.tensor))
 
     def __neg__(self) -> HTOperator:
         return dataclasses.replace(self, tensor=-self.tensor)
 
-    def __sub__(self, other: HTOperator) -> HTOperator:
-        return self + -other
+    def __sub__(self, other: Any) -> HTOperator:
+        return self + -other if isinstance(other, HTOperator) else NotImplemented
 
     def __mul__(self, factor: Any) -> HTOperator:
+        if not is_number(factor):
+            return NotImplemented
         return dataclasses.replace(self, tensor=scale(self.tensor, factor))
 
     __rmul__ = __mul__
 
+    def __truediv__(self, divisor: Any) -> HTOperator:
+        if not is_number(divisor):
+            return NotImplemented
+        return dataclasses.replace(self, tensor=divide(self.tensor, divisor))
+
+    __array_ufunc__ = None  # NumPy's operators leave an operator to those above
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return as_dense_array(self, dtype, copy)
+
     def __matmul__(self, other: Any) -> Any:
         """The operator applied to a tensor, or composed with an operator; ranks multiply."""
+        if not isinstance(other, HTTensor | HTOperator):
+            raise TypeError(
+                f"an operator is applied to a tensor or an operator, not to a {type(other)}: "
+                "HTTensor.from_dense(x, tree=a.tensor.tree) makes a tensor of an array"
+            )
         source, wrap, _ = _product(self, other)
         return wrap(HTTensor(formed_cores(source), self.tensor.tree))
 
@@ -174,9 +220,18 @@ def kronecker(matrices: Sequence[Inexact[Array, "m n"]], *, tree: Tree = None) -
     >>> kronecker([jnp.ones((2, 3)), jnp.ones((4, 5))]).out_shape
     (2, 4)
     """
+    matrices = _as_matrices(matrices)
     shapes = [matrix.shape for matrix in matrices]
     tensor = separable([matrix.reshape(-1) for matrix in matrices], tree=tree)
     return HTOperator(tensor, tuple(m for m, _ in shapes), tuple(n for _, n in shapes))
+
+
+def _as_matrices(matrices: Sequence[Any]) -> list[Array]:
+    found = as_cores({f"matrix {k}": matrix for k, matrix in enumerate(matrices)})
+    for name, matrix in found.items():
+        if matrix.ndim != 2:
+            raise ValueError(f"{name} has shape {matrix.shape}: two axes (m, n) are needed")
+    return list(found.values())
 
 
 def identity(shape: Sequence[int], *, tree: Tree = None, dtype: Any = float) -> HTOperator:
@@ -185,17 +240,24 @@ def identity(shape: Sequence[int], *, tree: Tree = None, dtype: Any = float) -> 
     >>> identity((2, 3)).to_dense().shape
     (2, 3, 2, 3)
     """
-    return kronecker([jnp.eye(n, dtype=dtype) for n in shape], tree=tree)
+    return kronecker([jnp.eye(n, dtype=dtype) for n in checked_shape(shape)], tree=tree)
 
 
 def laplace(matrices: Sequence[Inexact[Array, "n n"]], *, tree: Tree = None) -> HTOperator:
     """The sum of matrices that each act on one mode, A_1 x I .. x I + .. + I x .. x A_d: rank 2.
+
+    Raises:
+        ValueError: a matrix is not square.
 
     Source: Kressner and Tobler 2014, section 3.1 (`gen_laplace` of the toolbox).
 
     >>> laplace([jnp.eye(4)] * 8).tensor.ranks["node_0_3"]
     2
     """
+    matrices = _as_matrices(matrices)
+    for k, matrix in enumerate(matrices):
+        if matrix.shape[0] != matrix.shape[1]:
+            raise ValueError(f"matrix {k} has shape {matrix.shape}: it must be square")
     tree = as_tree(tree, len(matrices))
     eyes = [jnp.eye(len(a), dtype=a.dtype).reshape(-1) for a in matrices]
     tensor = laplace_like(eyes, [a.reshape(-1) for a in matrices], tree=tree)

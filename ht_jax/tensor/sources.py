@@ -13,7 +13,7 @@ from typing import Protocol
 
 import jax
 
-from ht_jax.tensor.cores import Cores, with_root_axis, without_root_axis
+from ht_jax.tensor.cores import Cores, as_cores, with_root_axis, without_root_axis
 from ht_jax.tensor.linalg import Matrix, backend, einsum, orthonormal, orthonormal_rows
 from ht_jax.tree import DimensionTree
 
@@ -100,6 +100,31 @@ class CPSum:
         """A transposed Khatri-Rao product."""
         del node
         return einsum("as,bs->sab", left, right)
+
+
+def cp_factors(factors: Sequence[Matrix], weights: Matrix | None) -> list[jax.Array]:
+    """The factors (n_k, r) of a CP tensor, checked, with the weights (r,) in the first.
+
+    Raises:
+        ValueError: there are none, one is no matrix, or the numbers of columns differ.
+    """
+    named = {f"factor {k}": factor for k, factor in enumerate(factors)}
+    if not named:
+        raise ValueError("a CP tensor needs at least one factor (n, r)")
+    arrays = as_cores(named if weights is None else {**named, "weights": weights})
+    scales = arrays.pop("weights", None)
+    found, rank = list(arrays.values()), arrays["factor 0"].shape[-1:]
+    for name, factor in arrays.items():
+        if factor.ndim != 2 or factor.shape[1:] != rank:
+            raise ValueError(
+                f"{name} has shape {factor.shape}: unequal columns, all are (n, r) with one r, "
+                f"and the shapes are {[f.shape for f in found]}"
+            )
+    if scales is None:
+        return found
+    if scales.shape != rank:
+        raise ValueError(f"weights have shape {scales.shape}: one a term is {rank}")
+    return [found[0] * scales[None], *found[1:]]
 
 
 def rowwise(k: int, x: Matrix, y: Matrix) -> Matrix:

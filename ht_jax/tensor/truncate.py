@@ -22,7 +22,7 @@ from ht_jax.tensor.hsvd import check_tolerance
 from ht_jax.tensor.ht_tensor import HTTensor, as_tree
 from ht_jax.tensor.linalg import backend, einsum, on_host
 from ht_jax.tensor.linalg import singular_values as _values
-from ht_jax.tensor.sources import CPSum, Source, orthogonal_cores, sum_of
+from ht_jax.tensor.sources import CPSum, Source, cp_factors, orthogonal_cores, sum_of
 from ht_jax.tensor.truncation import truncated_cores, truncated_within, weights
 from ht_jax.tree import DimensionTree, Nested
 
@@ -184,9 +184,7 @@ def truncate_cp(
     (1, 20.0)
     """
     tree = as_tree(tree, len(factors))
-    if weights is not None:
-        factors = [factors[0] * weights, *factors[1:]]
-    arrays = on_host(list(factors))
+    arrays = on_host(cp_factors(factors, weights))
     return Limits(tol, abs_tol, max_rank, ranks).apply(CPSum(arrays, tree), arrays)
 
 
