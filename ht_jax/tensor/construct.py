@@ -14,15 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PRNGKeyArray
 
 from ht_jax.tensor.arithmetic import orthogonalize
-from ht_jax.tensor.cores import (
-    Cores,
-    as_cores,
-    checked_shape,
-    clipped_ranks,
-    expected_shape,
-    rank_bounds,
-    without_root_axis,
-)
+from ht_jax.tensor.arrays import as_cores, checked_shape
+from ht_jax.tensor.cores import Cores, clipped_ranks, expected_shape, rank_bounds, without_root_axis
 from ht_jax.tensor.ht_tensor import HTTensor, as_tree
 from ht_jax.tensor.linalg import on_host
 from ht_jax.tensor.sources import CPSum, cp_factors, formed_cores

@@ -19,6 +19,7 @@ from jaxtyping import Array, Inexact
 
 from ht_jax.tensor import cores as _cores
 from ht_jax.tensor.arithmetic import add, multiply, scale
+from ht_jax.tensor.arrays import as_cores, as_dense_array, checked_shape
 from ht_jax.tensor.hsvd import Order, hsvd
 from ht_jax.tensor.indexing import getitem
 from ht_jax.tensor.modes import sum_over
@@ -79,7 +80,7 @@ class HTTensor:
         tree = as_tree(tree, None)
         if set(cores) != set(tree.nodes):
             raise ValueError(f"cores {sorted(cores)} are not those of the tree: {tree.nodes}")
-        tensor = cls(_cores.as_cores({node: cores[node] for node in tree.nodes}), tree)
+        tensor = cls(as_cores({node: cores[node] for node in tree.nodes}), tree)
         for node, core in tensor.cores.items():
             ndim = (1 if tree.is_leaf(node) else 2) + (node != tree.root)
             if core.ndim != ndim:
@@ -132,7 +133,7 @@ class HTTensor:
         x = jnp.asarray(x)
         if not jnp.issubdtype(x.dtype, jnp.inexact):
             raise ValueError(f"x has dtype {x.dtype}: give a floating or complex one")
-        _cores.checked_shape(x.shape)
+        checked_shape(x.shape)
         x = x if x.dtype.itemsize > 2 else x.astype(jnp.float32)  # LAPACK knows no half precision
         tree = as_tree(tree, x.ndim)
         bounds = _cores.rank_bounds(tree, max_rank, ranks)
@@ -204,7 +205,7 @@ class HTTensor:
     def __sub__(self, other: Any) -> HTTensor:
         if isinstance(other, HTTensor):
             return add(self, -other)
-        return shift(self, -other) if is_number(other) else NotImplemented
+        return -shift(-self, other) if is_number(other) else NotImplemented
 
     def __rsub__(self, other: Any) -> HTTensor:
         return -self + other
@@ -244,7 +245,7 @@ class HTTensor:
     __array_ufunc__ = None  # NumPy's operators leave a tensor to those above
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return _cores.as_dense_array(self, dtype, copy)
+        return as_dense_array(self, dtype, copy)
 
     def __getitem__(self, index: Any) -> HTTensor | Array:
         return getitem(self, index)

@@ -149,9 +149,7 @@ def _rows(frame: Matrix, index: Matrix) -> Matrix:
     return frame[index]
 
 
-def _with_new_modes(
-    x: HTTensor, found: HTTensor | Array, positions: Sequence[int]
-) -> HTTensor | Array:
+def _with_new_modes(x: HTTensor, found: Any, positions: Sequence[int]) -> HTTensor | Array:
     """Modes of size 1 at some positions, each beside the whole tree, by an edge of rank 1."""
     if not positions:
         return found

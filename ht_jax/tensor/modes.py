@@ -7,14 +7,15 @@ it takes in; what is left of that one goes into the sibling (Kressner and Tobler
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Inexact, Int
 
-from ht_jax.tensor.cores import as_array, of_one_dtype, with_root_axis, without_root_axis
+from ht_jax.tensor.arrays import as_array, of_one_dtype
+from ht_jax.tensor.cores import with_root_axis, without_root_axis
 from ht_jax.tensor.linalg import Matrix, backend, einsum
 from ht_jax.tree import DimensionTree, is_integer
 
@@ -83,8 +84,9 @@ def ttv(x: HTTensor, vectors: Mapping[int, Inexact[Array, " n"]]) -> HTTensor | 
 
 def sum_over(x: HTTensor, modes: int | Sequence[int] | None) -> HTTensor | Array:
     """The sum of the entries along some modes, all of them if none are given."""
-    given = range(x.ndim) if modes is None else [modes] if is_integer(modes) else modes
-    chosen = [_mode(x, k) for k in given]
+    if modes is None:
+        modes = range(x.ndim)
+    chosen = [_mode(x, k) for k in (modes if isinstance(modes, Iterable) else [modes])]
     if len({*chosen}) < len(chosen):
         raise ValueError(f"modes {modes} are given twice")
     frames = with_root_axis(x.cores, x.tree)

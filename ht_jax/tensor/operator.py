@@ -19,8 +19,9 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from ht_jax.tensor.arithmetic import add, scale
+from ht_jax.tensor.arrays import as_cores, as_dense_array, checked_shape
 from ht_jax.tensor.construct import Tree, laplace_like, separable
-from ht_jax.tensor.cores import as_cores, as_dense_array, checked_shape, with_root_axis
+from ht_jax.tensor.cores import with_root_axis
 from ht_jax.tensor.ht_tensor import HTTensor, as_tree
 from ht_jax.tensor.linalg import Matrix, einsum, on_host
 from ht_jax.tensor.scalars import divide, is_number

@@ -75,7 +75,7 @@ def power(x: HTTensor, exponent: Any) -> HTTensor:
     Raises:
         ValueError: the exponent is not one of 1, 2, 3, 4.
     """
-    if not isinstance(exponent, numbers.Real) or exponent not in _POWERS:
+    if not isinstance(exponent, int | float | np.number) or exponent not in _POWERS:
         raise ValueError(
             f"t ** {exponent!r}: the powers 1 to 4 are formed exactly; for others multiply and "
             "truncate in turn, ht.tensor.truncate_product(y, t, tol=...), after "

@@ -13,7 +13,8 @@ from typing import Protocol
 
 import jax
 
-from ht_jax.tensor.cores import Cores, as_cores, with_root_axis, without_root_axis
+from ht_jax.tensor.arrays import as_cores
+from ht_jax.tensor.cores import Cores, with_root_axis, without_root_axis
 from ht_jax.tensor.linalg import Matrix, backend, einsum, orthonormal, orthonormal_rows
 from ht_jax.tree import DimensionTree
 

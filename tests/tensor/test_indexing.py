@@ -44,7 +44,9 @@ def cases(draw):
     index = [draw(entries(sizes[k])) for k in range(count)]
     for extra in draw(st.lists(st.sampled_from([None, Ellipsis]), max_size=2)):
         index.insert(draw(st.integers(0, len(index))), extra)
-    return tensor(shape, tree, 2), index[0] if len(index) == 1 and draw(st.booleans()) else tuple(index)
+    return tensor(shape, tree, 2), index[0] if len(index) == 1 and draw(st.booleans()) else tuple(
+        index
+    )
 
 
 def outcome(array, index):
