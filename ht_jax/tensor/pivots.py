@@ -2,14 +2,17 @@
 
 Going up, a node's candidates are the pairs of its children's pivots, and a dominant submatrix of
 `X^(t)[candidates, J_t]` chooses among them (Goreinov et al. 2010); going down, a child's J is
-chosen among the pairs of its sibling's pivots and its parent's J.
+chosen among the pairs of its sibling's pivots and its parent's J. Indices where the last tensor
+was worst are outer indices of the next way up, so a sweep looks where something is missing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
@@ -17,10 +20,15 @@ from ht_jax.tensor.cores import Cores
 from ht_jax.tree import DimensionTree
 
 Function = Callable[[np.ndarray], np.ndarray]
+Entries = tuple[np.ndarray, np.ndarray]  # indices (n, d), values (n,)
 
 
 class Search:
-    """Pivots I_t (r_t, modes of t) and outer indices J_t (c_t, all modes; those of t unused)."""
+    """Pivots I_t (r_t, modes of t) and outer indices J_t (c_t, all modes; those of t unused).
+
+    Values are held in double precision, and every decomposition is of a scaled matrix: the scale
+    of the function appears in the root's core alone.
+    """
 
     function: Function
     shape: tuple[int, ...]
@@ -29,9 +37,11 @@ class Search:
     max_rank: int
     rng: np.random.Generator
     evaluations: int
+    dtype: np.dtype  # of the values
+    leaves: list[Entries]  # of the last sweep, through its new outer indices
+    worst: np.ndarray  # (n, d), new outer indices of the next sweep, the most wanted first
     inside: dict[str, np.ndarray]
     outside: dict[str, np.ndarray]
-    rank: dict[str, int]
 
     def __init__(
         self,
@@ -46,20 +56,56 @@ class Search:
         self.tol, self.max_rank = tol, max_rank
         self.rng, self.evaluations = np.random.default_rng(seed), 0
         self.inside, self.outside = {}, {}
-        self.rank = dict.fromkeys(tree.nodes, 2)
+        self.dtype, self.leaves = np.dtype(bool), []
+        self.worst = np.empty((0, len(shape)), int)
 
     def values(self, indices: np.ndarray) -> np.ndarray:
-        """Asks the black box, and counts."""
+        """Asks the black box, counts, and checks."""
         self.evaluations += len(indices)
-        values = np.asarray(self.function(indices))
+        values = np.asarray(self.function(indices.copy()))
         if values.shape != (len(indices),):
-            raise ValueError(f"the function returned {values.shape} for {len(indices)} indices")
+            raise ValueError(
+                f"the function returned shape {values.shape} for {len(indices)} indices: "
+                f"return one value a row, shape ({len(indices)},)"
+            )
+        if not jnp.issubdtype(values.dtype, jnp.number) and values.dtype != bool:
+            raise TypeError(f"the function returned {values.dtype}: return numbers")
+        wide = np.dtype(complex if jnp.iscomplexobj(values) else float)
+        narrow = jnp.issubdtype(values.dtype, jnp.inexact) and values.itemsize < wide.itemsize
+        self.dtype = jnp.promote_types(self.dtype, values.dtype if narrow else wide)
+        values = values.astype(wide)
         if not np.isfinite(values).all():
-            raise ValueError(f"value at {indices[~np.isfinite(values)][0]} is not finite")
-        return values if np.issubdtype(values.dtype, np.inexact) else values.astype(float)
+            at = np.flatnonzero(~np.isfinite(values))[0]
+            index = tuple(indices[at].tolist())
+            raise ValueError(f"the function is {values[at]} at index {index}, which is not finite")
+        return values
+
+    def probes(self, count: int) -> Entries:
+        """Random entries; all of them, where there are no more than that."""
+        if math.prod(self.shape) <= count:
+            indices = np.indices(self.shape).reshape(len(self.shape), -1).T
+        else:
+            indices = self._random(count)
+        return indices, self.values(indices)
+
+    def fibers(self, count: int) -> Entries:
+        """Entries along every mode that the last sweep asked for, `count` of them at most."""
+        if not self.leaves:
+            return np.empty((0, len(self.shape)), int), np.empty(0)
+        indices, values = (np.concatenate(parts) for parts in zip(*self.leaves))
+        some = self.rng.permutation(len(values))[:count]
+        return indices[some], values[some]
+
+    def look_at(self, indices: np.ndarray, errors: np.ndarray) -> None:
+        """Chooses where the next sweep looks: the largest error first, then by squared errors."""
+        with np.errstate(divide="ignore"):
+            order = 2 * np.log(errors) + self.rng.gumbel(size=len(errors))
+        order[errors.argmax()] = np.inf
+        self.worst = indices[np.argsort(-order)[: self.max_rank]]
 
     def sweep(self) -> Cores:
         """Leaves to root, then root to leaves: the cores of the way up, better sets J_t after."""
+        self.leaves = []
         cores = {node: self._up(node) for node in self.tree.nodes if node != self.tree.root}
         if self.tree.is_leaf(self.tree.root):
             rows = np.arange(self.shape[0])[:, None]
@@ -99,15 +145,21 @@ class Search:
         """Pivots of a node, and the core that interpolates from them."""
         rows = self._pairs(node)
         known = self.outside.get(node, np.empty((0, len(self.shape)), int))
-        outer = np.concatenate([known, self._random(max(2, len(known) // 4) + 2)])
-        matrix = self._matrix(rows, node, outer)
+        count = max(2, len(known) // 4) + 2
+        worst = self.worst[: count - 1]
+        new = np.concatenate([worst, self._random(count - len(worst))])
+        matrix = self._matrix(rows, node, np.concatenate([known, new]))
+        if self.tree.is_leaf(node):
+            fibers = self._merged(new, rows, self.tree.modes(node))
+            self.leaves.append((fibers, matrix[:, len(known) :].T.reshape(-1)))
         q, r, _ = _pivoted_qr(matrix)
         size = abs(np.diag(r))
-        rank = int(np.sum(size > size[0] * self.tol * 0.1 / len(self.shape)))
+        resolved = max(self.tol * 0.1 / len(self.shape), float(jnp.finfo(self.dtype).eps))
+        rank = int(np.sum(size > size[0] * resolved))
         rank = max(1, min(rank, self.max_rank))
         q = q[:, :rank]
         pivots = _pivots(q)
-        self.inside[node], self.rank[node] = rows[pivots], rank
+        self.inside[node] = rows[pivots]
         frame = np.linalg.solve(q[pivots].T, q.T).T  # identity in the pivots' rows
         if self.tree.is_leaf(node):
             return frame
@@ -144,5 +196,9 @@ def _pivots(q: np.ndarray) -> np.ndarray:
 
 
 def _pivoted_qr(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    result: Any = scipy.linalg.qr(matrix, mode="economic", pivoting=True)
+    """Q, R and the order of columns, of the matrix divided by its largest entry."""
+    largest = abs(matrix).max()
+    result: Any = scipy.linalg.qr(
+        matrix / largest if largest > 0 else matrix, mode="economic", pivoting=True
+    )
     return result
