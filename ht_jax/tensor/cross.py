@@ -153,7 +153,7 @@ def _joined(parts: Sequence[Entries]) -> Entries:
 
 def _dtype(search: Search) -> Any:
     """The type of the tensor: that of the values, float32 at least, as far as JAX has it."""
-    return jax.dtypes.canonicalize_dtype(jnp.promote_types(search.dtype, jnp.float32))
+    return jax.dtypes.canonicalize_dtype(np.promote_types(search.dtype, np.float32))
 
 
 def _stored(x: HTTensor, dtype: Any) -> HTTensor:

@@ -65,14 +65,14 @@ class Search:
         values = np.asarray(self.function(indices.copy()))
         if values.shape != (len(indices),):
             raise ValueError(
-                f"the function returned shape {values.shape} for {len(indices)} indices: "
+                f"the function returned {values.shape} for {len(indices)} indices: "
                 f"return one value a row, shape ({len(indices)},)"
             )
         if not jnp.issubdtype(values.dtype, jnp.number) and values.dtype != bool:
             raise TypeError(f"the function returned {values.dtype}: return numbers")
         wide = np.dtype(complex if jnp.iscomplexobj(values) else float)
         narrow = jnp.issubdtype(values.dtype, jnp.inexact) and values.itemsize < wide.itemsize
-        self.dtype = jnp.promote_types(self.dtype, values.dtype if narrow else wide)
+        self.dtype = np.promote_types(self.dtype, values.dtype if narrow else wide)
         values = values.astype(wide)
         if not np.isfinite(values).all():
             at = np.flatnonzero(~np.isfinite(values))[0]
