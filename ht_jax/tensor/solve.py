@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from ht_jax.tensor.arithmetic import check_alike, distance, inner, norm, orthogonalize
 from ht_jax.tensor.hsvd import check_tolerance
 from ht_jax.tensor.ht_tensor import HTTensor
+from ht_jax.tensor.linalg import on_host
 from ht_jax.tensor.operator import HTOperator, apply, quadratic
 from ht_jax.tensor.truncate import ToleranceWarning, truncate_sum
 
@@ -75,13 +76,13 @@ class _System:
             raise ValueError(f"the norms of the operator and of b are {scale} and {right}")
         if right == 0:
             return None
-        operator = operator * (1 / scale)
+        operator, b = on_host((operator * (1 / scale), b * (1 / right)))
         _check_hermitian(operator, max(tol, float(jnp.finfo(b.dtype).eps) ** 0.5))
-        return cls(operator, b * (1 / right), right / scale)
+        return cls(operator, b, right / scale)
 
     def residual(self, x: HTTensor) -> float:
         """|b - A x|, as a sum that is orthogonalised: nothing is truncated or squared."""
-        return float(distance(self.operator @ x, self.b))
+        return float(distance(self.operator @ on_host(x), self.b))
 
     def solution(
         self, x: HTTensor, residual: float, iterations: int, tol: float, change: str
@@ -94,7 +95,7 @@ class _System:
                 ToleranceWarning,
                 stacklevel=3,
             )
-        return x * self.size, SolveInfo(iterations, residual, residual <= tol)
+        return jax.tree.map(jnp.asarray, x * self.size), SolveInfo(iterations, residual, residual <= tol)
 
 
 def _check_dtypes(tensors: dict[str, HTTensor]) -> None:
@@ -175,24 +176,23 @@ def _conjugated(
     limits = {"tol": max(tol / 10, eps), "max_rank": max_rank}
     x, best, lowest, largest, iteration = system.b * 0, system.b * 0, 1.0, 0.0, 0
     r = system.b
-    p = z = precondition(r)
+    p = z = on_host(precondition(r))
     while iteration < max_iterations:
         iteration += 1
-        image = apply(system.operator, p, **limits)
-        assert isinstance(image, HTTensor)
+        image = on_host(apply(system.operator, p, **limits))
         curvature = _curvature(p, image)
         largest = max(largest, float(norm(image) / norm(p)))  # tends to the largest eigenvalue
         step = (inner(p, r) / curvature).item()
         kept = {"tol": eps, "abs_tol": tol / 10 / largest, "max_rank": max_rank}
-        x = truncate_sum([x, step * p], **kept)
+        x = on_host(truncate_sum([x, step * p], **kept))
         r = _residual(system, x, tol)
         if float(norm(r)) < lowest or iteration == 1:
             best, lowest = x, float(norm(r))
         if lowest <= tol and system.residual(best) <= tol:
             break
-        z = precondition(r)
+        z = on_host(precondition(r))
         share = (-inner(image, z) / curvature).item()
-        p = truncate_sum([z, share * p], **limits)
+        p = on_host(truncate_sum([z, share * p], **limits))
     return best, system.residual(best), iteration
 
 
@@ -210,7 +210,7 @@ def _curvature(p: HTTensor, image: HTTensor) -> float:
 
 def _residual(system: _System, x: HTTensor, tol: float) -> HTTensor:
     """b - A x afresh, so that what truncation dropped does not add up over the iterations."""
-    return truncate_sum([system.b, -(system.operator @ x)], abs_tol=tol / 10)
+    return on_host(truncate_sum([system.b, -(system.operator @ x)], abs_tol=tol / 10))
 
 
 def als(
