@@ -81,7 +81,8 @@ def test_conjugate_gradients():
     check(found, x, 1e-4)
     residual = np.linalg.norm(matrix(a) @ dense(found).reshape(-1) - dense(b).reshape(-1))
     assert residual <= 1.2e-6 * np.linalg.norm(dense(b))
-    _, stopped = htt.cg(a, b, tol=1e-6, max_iterations=2)
+    with pytest.warns(htt.ToleranceWarning, match="max_iterations=2"):
+        _, stopped = htt.cg(a, b, tol=1e-6, max_iterations=2)
     assert not stopped.converged
 
 
