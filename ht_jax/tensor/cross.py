@@ -126,8 +126,8 @@ def _searched(search: Search, sweeps: int, samples: int) -> tuple[HTTensor, int,
 
 
 def _errors(x: HTTensor, entries: Entries) -> np.ndarray:
-    """Absolute errors on entries, in blocks that stay small; measured as JAX computes them where
-    it takes values of this size for zero."""
+    """Absolute errors on entries, block by block; JAX takes tiny values for zero, NumPy does not,
+    so where they are that small the errors are those of JAX."""
     indices, values = entries
     root, limits = abs(np.asarray(x.cores[x.tree.root])).max(), jnp.finfo(x.dtype)
     if 0 < root * limits.eps < limits.tiny:
@@ -171,10 +171,10 @@ def _advice(search: Search, x: HTTensor, used: int, samples: int, error: float) 
     """What to change where the tolerance was not reached, or where nothing was learnt."""
     limits, root = jnp.finfo(x.dtype), abs(np.asarray(x.cores[x.tree.root])).max()
     if math.isnan(error):
+        what = "the zero tensor" if root == 0 else "what is returned"
         return (
-            f"the function is 0 at every random entry (samples={samples}), so the error of the "
-            f"tensor returned{', which is zero,' * (root == 0)} is not known: if it should not be "
-            "0, raise samples"
+            f"the function is 0 at every random entry, so the error of {what} is not known: raise "
+            f"samples={samples} unless the function is 0 everywhere"
         )
     if search.tol < 2 * jnp.finfo(search.dtype).eps:
         change = f"the function returns {search.dtype}: raise tol, or return a wider type"

@@ -95,7 +95,9 @@ class _System:
                 ToleranceWarning,
                 stacklevel=3,
             )
-        return jax.tree.map(jnp.asarray, x * self.size), SolveInfo(iterations, residual, residual <= tol)
+        return jax.tree.map(jnp.asarray, x * self.size), SolveInfo(
+            iterations, residual, residual <= tol
+        )
 
 
 def _check_dtypes(tensors: dict[str, HTTensor]) -> None:
