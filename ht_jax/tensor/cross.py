@@ -113,7 +113,7 @@ def _searched(search: Search, sweeps: int, samples: int) -> tuple[HTTensor, int,
         if best is None or error < lowest:
             best, lowest = found, error
         if lowest <= search.tol / 2 or used == sweeps:
-            stored, fresh = _stored(best, _dtype(search)), search.probes(samples)
+            stored, fresh = _stored(best, search), search.probes(samples)
             probes = _joined([probes, fresh])
             error = _relative(_errors(stored, fresh), probes[1])
             if error <= search.tol or used == sweeps:
@@ -126,12 +126,8 @@ def _searched(search: Search, sweeps: int, samples: int) -> tuple[HTTensor, int,
 
 
 def _errors(x: HTTensor, entries: Entries) -> np.ndarray:
-    """Absolute errors on entries, block by block; JAX takes tiny values for zero, NumPy does not,
-    so where they are that small the errors are those of JAX."""
+    """Absolute errors on entries, block by block."""
     indices, values = entries
-    root, limits = abs(np.asarray(x.cores[x.tree.root])).max(), jnp.finfo(x.dtype)
-    if 0 < root * limits.eps < limits.tiny:
-        x = jax.tree.map(jnp.asarray, x)
     blocks = np.array_split(indices, -(-len(indices) // 1024))
     return abs(np.concatenate([elements(x, block) for block in blocks]) - values)
 
@@ -156,20 +152,30 @@ def _dtype(search: Search) -> Any:
     return jax.dtypes.canonicalize_dtype(np.promote_types(search.dtype, np.float32))
 
 
-def _stored(x: HTTensor, dtype: Any) -> HTTensor:
-    """The tensor in its type; raises ValueError for values that do not fit."""
-    largest = float(abs(x.cores[x.tree.root]).max())
-    if largest > jnp.finfo(dtype).max:
+def _stored(x: HTTensor, search: Search) -> HTTensor:
+    """The tensor in its type; in JAX where its values are so small that JAX takes some for zero.
+
+    Raises:
+        ValueError: the values do not fit.
+    """
+    dtype, largest = _dtype(search), float(abs(x.cores[x.tree.root]).max())
+    if largest > float(jnp.finfo(dtype).max):
         raise ValueError(
             f"values up to {largest:.1e} do not fit {dtype}: scale the function, or use float64 "
             "(jax.config.update('jax_enable_x64', True))"
         )
-    return x.astype(dtype)
+    x = x.astype(dtype)
+    return jax.tree.map(jnp.asarray, x) if _is_tiny(largest, search) else x
+
+
+def _is_tiny(largest: float, search: Search) -> bool:
+    """Whether what JAX takes for zero is more than the tolerance, of values of this size."""
+    return 0 < largest * search.tol < 100 * float(jnp.finfo(_dtype(search)).tiny)
 
 
 def _advice(search: Search, x: HTTensor, used: int, samples: int, error: float) -> str:
     """What to change where the tolerance was not reached, or where nothing was learnt."""
-    limits, root = jnp.finfo(x.dtype), abs(np.asarray(x.cores[x.tree.root])).max()
+    root = float(abs(np.asarray(x.cores[x.tree.root])).max())
     if math.isnan(error):
         what = "the zero tensor" if root == 0 else "what is returned"
         return (
@@ -178,7 +184,7 @@ def _advice(search: Search, x: HTTensor, used: int, samples: int, error: float) 
         )
     if search.tol < 2 * jnp.finfo(search.dtype).eps:
         change = f"the function returns {search.dtype}: raise tol, or return a wider type"
-    elif root * limits.eps < limits.tiny:
+    elif _is_tiny(root, search):
         change = f"values of size {root:.1e} are hardly held by {x.dtype}: scale the function"
     elif max(x.ranks.values(), default=0) >= search.max_rank:
         change = f"raise max_rank={search.max_rank}"

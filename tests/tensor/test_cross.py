@@ -162,7 +162,7 @@ def test_the_error_is_that_of_the_tensor_returned(scale):
     assert info.error == pytest.approx(true_error(t, function), rel=0.5)
 
 
-def test_values_that_the_type_of_the_tensor_cannot_hold_are_refused(monkeypatch):
+def test_values_that_the_type_of_the_tensor_cannot_hold_are_refused():
     with jax.enable_x64(False), pytest.raises(ValueError, match="do not fit float32"):
         htt.cross(lambda i: 1e300 * (1.0 + i.sum(1)), (4, 4, 4), tol=1e-3)
 

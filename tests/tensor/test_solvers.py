@@ -85,7 +85,7 @@ def test_operators_that_are_not_hermitian_are_refused(solver, speed):
     a = htt.laplace([convection(n, speed) for n in SHAPE])
     with pytest.raises(ValueError, match=r"not Hermitian.*normal equations"):
         solvers(np.float64)[solver](a, b)
-    complex_symmetric = htt.laplace([1j * jnp.eye(n) for n in SHAPE])
+    complex_symmetric = htt.laplace([jnp.asarray(1j * np.eye(n)) for n in SHAPE])
     with pytest.raises(ValueError, match="not Hermitian"):
         solvers(np.complex128)[solver](complex_symmetric, b.astype(complex))
 
