@@ -68,7 +68,7 @@ class _System:
             )
         if operator.tensor.tree != b.tree:
             raise ValueError(
-                f"the trees differ, {operator.tensor.tree} of the operator and {b.tree}: they must be equal"
+                f"the trees {operator.tensor.tree} of the operator and {b.tree} of b must be equal"
             )
         _check_dtypes({"the operator": operator.tensor, "b": b})
         scale, right = float(norm(operator.tensor)), float(norm(b))
