@@ -9,16 +9,20 @@ from typing import Any
 import einops
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
+
+from ht_jax.nn.lengths import Lengths, last_valid, masked, valid_frames
 
 
 class VideoClassifier(nnx.Module):
     """Clips to class logits: frames, recurrent layer, dropout, linear classifier.
 
-    The classifier reads the recurrent layer's output at the last valid frame.
+    The classifier reads the recurrent layer's output at the last valid frame, or the last output
+    of a layer that returns them in reverse: that one has read the whole clip.
 
     Args:
-        rnn: a layer called as `ht_jax.nn.RNN`; it reads flattened frames.
+        rnn: a layer called as `ht_jax.nn.RNN`; it reads flattened frames, batch-major and without
+            its carry even if it is made otherwise.
         hidden_features: length of its outputs.
         num_classes: number of logits.
         classifier: from the hidden features to the logits, in place of a new linear layer.
@@ -64,7 +68,7 @@ class VideoClassifier(nnx.Module):
         self,
         frames: Shaped[Array, "batch time *frame"],
         *,
-        seq_lengths: Int[Array, " batch"] | None = None,
+        seq_lengths: Lengths | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "batch classes"]:
         """Logits of clips.
@@ -72,17 +76,14 @@ class VideoClassifier(nnx.Module):
         Args:
             frames: clips of one frame or more; uint8 frames are normalised as `rnn` says, or as
                 `features` does.
-            seq_lengths: number of valid frames of each clip.
+            seq_lengths: number of valid frames of each clip, as for `ht_jax.nn.RNN`.
             rngs: for the dropout, while `model.train()` is on.
         """
-        x = frames if self.features is None else self.features(frames)
-        x = einops.rearrange(x, "batch time ... -> batch time (...)")
-        outputs = self.rnn(x, seq_lengths=seq_lengths, rngs=rngs)
-        last = outputs[:, -1] if seq_lengths is None else _at_last(outputs, seq_lengths)
+        valid = valid_frames(seq_lengths, (*frames.shape[:2], 1), time_major=False)
+        if self.features is not None:
+            frames = self.features(masked(frames, valid, time_major=False))
+        x = einops.rearrange(frames, "batch time ... -> batch time (...)")
+        made = {n: False for n in ("time_major", "return_carry") if getattr(self.rnn, n, False)}
+        outputs = self.rnn(x, seq_lengths=seq_lengths, rngs=rngs, **made)
+        last = last_valid(outputs, valid)
         return self.classifier(self.dropout(last, rngs=rngs)).astype(jnp.float32)
-
-
-def _at_last(outputs: Array, seq_lengths: Array) -> Array:
-    """The outputs at the last valid frame; at the first frame of an empty clip, where it is 0."""
-    last = jnp.maximum(seq_lengths - 1, 0)
-    return jnp.take_along_axis(outputs, last[:, None, None], axis=1)[:, 0]

@@ -8,18 +8,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.nnx.nn.recurrent import flip_sequences
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Array, Bool, Shaped
 
 from ht_jax.nn.cells import Carry, RecurrentCell
+from ht_jax.nn.lengths import Lengths, flipped, masked, valid_frames
 from ht_jax.schedule import Arithmetic, Reading
 
 
 class RNN(nnx.Module):
     """Runs a cell of this package over a sequence; call it as `nnx.RNN`.
 
-    Unlike `nnx.RNN` it keeps no random state, zeroes the outputs past the end of a sequence,
-    and stops the carry there.
+    Unlike `nnx.RNN` it keeps no random state and reads nothing past the end of a sequence. Of
+    sequences padded to T frames, frame t is valid if `0 <= t < min(length, T)`:
+
+    - The outputs, carries and gradients are those of the valid frames alone, whatever stands in
+      the padding (NaN and infinity too) and in either direction.
+    - In the padding the outputs and the gradient for the inputs are zero. A reversed run starts
+      at the last valid frame, and its outputs start at the first frame in either order.
+    - A sequence of length 0 (or below) has outputs of zero and keeps its initial carry.
 
     Args:
         cell: the cell.
@@ -76,7 +82,7 @@ class RNN(nnx.Module):
         inputs: Shaped[Array, "*batch_and_time features"],
         *,
         initial_carry: Carry | None = None,
-        seq_lengths: Int[Array, "*batch"] | None = None,
+        seq_lengths: Lengths | None = None,
         return_carry: bool | None = None,
         time_major: bool | None = None,
         reverse: bool | None = None,
@@ -89,10 +95,14 @@ class RNN(nnx.Module):
             inputs: (batch, time, features), or (time, batch, features) if time-major; any
                 number of batch axes.
             initial_carry: the carry to start with; zeros by default.
-            seq_lengths: number of valid frames of each sequence. Outputs past it are zero and
-                the carry stays what it was at the last valid frame.
+            seq_lengths: number of valid frames of each sequence (*batch), integers of any dtype;
+                all frames are valid by default.
             return_carry, time_major, reverse, keep_order: in place of the layer's own.
             rngs: the stream `dropout`, if the cell has recurrent dropout and is training.
+
+        Raises:
+            TypeError: `seq_lengths` that are not integers.
+            ValueError: `seq_lengths` of another shape than the batch, inputs without a time axis.
         """
         return_carry = self.return_carry if return_carry is None else return_carry
         time_major = self.time_major if time_major is None else time_major
@@ -103,6 +113,8 @@ class RNN(nnx.Module):
             raise ValueError(
                 f"inputs of shape {inputs.shape} have no time axis: (..., time, features)"
             )
+        valid = valid_frames(seq_lengths, inputs.shape, time_major=time_major)
+        inputs = masked(inputs, valid, time_major=time_major)
         z = self.cell.project(inputs, reading=self.reading)
         z = z if time_major else jnp.moveaxis(z, -2, 0)
         if initial_carry is None:
@@ -110,9 +122,9 @@ class RNN(nnx.Module):
         else:
             carry = jax.tree.map(lambda state: jnp.asarray(state, z.dtype), initial_carry)
         mask = self.cell.dropout_mask(carry, rngs)
-        carry, outputs = self._scan(carry, z, seq_lengths, mask, reverse)
+        carry, outputs = self._scan(carry, z, valid, mask, reverse)
         if reverse and not keep_order:
-            outputs = flip_sequences(outputs, seq_lengths, outputs.ndim - 2, time_major=True)
+            outputs = flipped(outputs, valid, time_major=True)
         outputs = outputs if time_major else jnp.moveaxis(outputs, 0, -2)
         return (carry, outputs) if return_carry else outputs
 
@@ -127,16 +139,12 @@ class RNN(nnx.Module):
         self,
         carry: Carry,
         z: Shaped[Array, "time *batch gated"],
-        seq_lengths: Array | None,
+        valid: Bool[Array, "time *batch 1"] | None,
         mask: Array | None,
         reverse: bool,
     ):
         rows = math.prod(z.shape[1:-1])
         recurrence = self.cell.recurrence(rows, z.shape[0])
-        valid = None
-        if seq_lengths is not None:
-            times = jnp.arange(z.shape[0], dtype=seq_lengths.dtype).reshape(-1, *[1] * (z.ndim - 1))
-            valid = times < seq_lengths[..., None]
 
         def body(carry: Carry, frame: tuple[Array, Array | None]):
             z, valid = frame
@@ -155,7 +163,8 @@ class RNN(nnx.Module):
 class Bidirectional(nnx.Bidirectional):
     """Two RNNs, forward and backward, their outputs concatenated.
 
-    Flax's layer without its random state, so that jit, vmap and export may close over it.
+    Flax's layer without its random state, so that jit, vmap and export may close over it. The
+    options of the two RNNs are its own, whatever they were made with: as in `nnx.Bidirectional`.
 
     Args:
         forward_rnn: run over the sequence as it stands.
@@ -172,21 +181,61 @@ class Bidirectional(nnx.Bidirectional):
     def __init__(self, forward_rnn: Any, backward_rnn: Any, **options: Any):
         super().__init__(forward_rnn, backward_rnn, rngs=False, **options)
 
-    def __call__(self, inputs: Array, *, rngs: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """See `nnx.Bidirectional`; `rngs` is for recurrent dropout."""
-        # Flax would take the stream `carry` of an Rngs; the layers inside take any stream.
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        inputs: Shaped[Array, "*batch_and_time features"],
+        *,
+        initial_carry: tuple[Carry, Carry] | None = None,
+        seq_lengths: Lengths | None = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
+        rngs: Any = None,
+    ) -> Any:
+        """The merged outputs, and the pair of last carries (forward, backward) if asked for.
+
+        Args:
+            inputs, initial_carry, seq_lengths, rngs: as for `RNN`; a pair of initial carries.
+            return_carry, time_major: in place of the layer's own.
+            reverse: whether to read the sequence turned around: the forward RNN runs from its
+                end, the backward RNN from its start.
+            keep_order: whether the outputs are then put back in the order of the inputs.
+        """
+        return_carry = self.return_carry if return_carry is None else return_carry
+        time_major = self.time_major if time_major is None else time_major
+        if reverse and not keep_order:
+            valid = valid_frames(seq_lengths, inputs.shape, time_major=time_major)
+            inputs, reverse = flipped(inputs, valid, time_major=time_major), False
+
+        # A layer of Flax would take the stream `carry` of an Rngs; all layers take a stream.
         has_stream = isinstance(rngs, nnx.Rngs) and ("dropout" in rngs or "default" in rngs)
         stream = rngs.dropout if has_stream else None if isinstance(rngs, nnx.Rngs) else rngs
-        return super().__call__(inputs, rngs=stream, **options)
+        options = {"seq_lengths": seq_lengths, "time_major": time_major, "rngs": stream}
+        options |= {"return_carry": True, "keep_order": True}
+        starts = (None, None) if initial_carry is None else initial_carry
+        carries, outputs = zip(
+            self.forward_rnn(inputs, initial_carry=starts[0], reverse=bool(reverse), **options),
+            self.backward_rnn(inputs, initial_carry=starts[1], reverse=not reverse, **options),
+        )
+        outputs = jax.tree.map(self.merge_fn, *outputs)
+        return (carries, outputs) if return_carry else outputs
 
 
 class Stacked(nnx.Module):
     """RNNs on top of each other: each reads the outputs of the one before.
 
+    Every layer runs as it is configured, with its own `reverse` and `keep_order`: the stack is
+    the layers called one after the other. It is time-major if its layers are, and returns the
+    carries (of all layers) if its last layer does.
+
     Args:
         layers: `RNN`s, `Bidirectional`s or other layers that are called alike.
         dropout: rate of dropout between the layers; needs `rngs` with a stream `dropout`.
         rngs: for the dropout.
+
+    Raises:
+        ValueError: no layers, or layers of which some are time-major and some are not.
 
     Example:
         >>> import ht_jax as ht, jax.numpy as jnp
@@ -203,38 +252,61 @@ class Stacked(nnx.Module):
     def __init__(self, layers: Any, *, dropout: float = 0.0, rngs: nnx.Rngs | None = None):
         if not layers:
             raise ValueError("Stacked needs at least one layer")
+        majors = [getattr(layer, "time_major", False) for layer in layers]
+        if len(set(majors)) > 1:
+            raise ValueError(
+                f"the layers have time_major {majors}: each reads the outputs of the one before, "
+                "so give all of them the same"
+            )
         self.layers = nnx.List(layers)
         self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else nnx.data(None)
 
+    @property
+    def time_major(self) -> bool:
+        """Whether the inputs are (time, batch, features): what the layers say."""
+        return getattr(self.layers[-1], "time_major", False)
+
+    @property
+    def return_carry(self) -> bool:
+        """Whether the carries of all layers are returned: what the last layer says."""
+        return getattr(self.layers[-1], "return_carry", False)
+
     def __call__(
         self,
-        inputs: Array,
+        inputs: Shaped[Array, "*batch_and_time features"],
         *,
         initial_carry: Any = None,
-        return_carry: bool = False,
-        reverse: bool = False,
-        keep_order: bool = False,
+        seq_lengths: Lengths | None = None,
+        return_carry: bool | None = None,
+        time_major: bool | None = None,
+        reverse: bool | None = None,
+        keep_order: bool | None = None,
         rngs: Any = None,
-        **options: Any,
     ) -> Any:
-        """The last layer's outputs, and the list of carries if asked for.
+        """The last layer's outputs, and the list of last carries if asked for.
 
         Args:
-            inputs: as for `RNN`.
+            inputs, seq_lengths: as for `RNN`.
             initial_carry: a carry for each layer.
-            return_carry: whether to return (carries, outputs).
-            reverse, keep_order: as for `RNN`; all layers run in the same direction.
+            return_carry: whether to return (carries, outputs), in place of the stack's own.
+            time_major, keep_order: in place of every layer's own.
+            reverse: in place of every layer's own. If true, all layers run from the end of the
+                sequence: those below the last keep the order.
             rngs: for the dropout, in place of the layer's own.
-            options: `seq_lengths`, `time_major` and the like, passed to every layer.
         """
-        carries, outputs = [], inputs
-        last = len(self.layers) - 1
-        for n, layer in enumerate(self.layers):
-            if n and self.dropout is not None:
-                outputs = self.dropout(outputs, rngs=rngs)
-            start = None if initial_carry is None else initial_carry[n]
-            options = {**options, "initial_carry": start, "return_carry": True, "rngs": rngs}
-            options |= {"reverse": reverse, "keep_order": keep_order or n < last}
-            carry, outputs = layer(outputs, **options)
+        return_carry = self.return_carry if return_carry is None else return_carry
+        given = {"time_major": time_major, "reverse": reverse, "keep_order": keep_order}
+        options = {name: value for name, value in given.items() if value is not None}
+        options |= {"seq_lengths": seq_lengths, "return_carry": True, "rngs": rngs}
+        below = options | ({"keep_order": True} if reverse else {})
+        starts = [None] * len(self.layers) if initial_carry is None else initial_carry
+        *lower, last = zip(self.layers, starts, strict=True)
+
+        carries = []
+        for layer, start in lower:
+            carry, inputs = layer(inputs, initial_carry=start, **below)
+            inputs = inputs if self.dropout is None else self.dropout(inputs, rngs=rngs)
             carries.append(carry)
-        return (carries, outputs) if return_carry else outputs
+        layer, start = last
+        carry, outputs = layer(inputs, initial_carry=start, **options)
+        return ([*carries, carry], outputs) if return_carry else outputs
