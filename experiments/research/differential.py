@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from outcome import Outcome
 
@@ -55,6 +56,7 @@ def run(options: Options) -> None:
     output = options.output or Path(f"experiments/results/differential_{options.peer}.json")
     check_file(output)
     run_case = _case_of(options.peer)
+    jax.config.update("jax_disable_most_optimizations", True)  # programs run briefly: compile fast
     seeds = np.random.SeedSequence(options.seed).generate_state(options.cases).tolist()
     outcomes = {}
     for n, seed in enumerate(seeds, start=1):

@@ -1,7 +1,7 @@
-"""Random recurrent layers of PyTorch, packed, against what `ht_jax.convert.from_torch` makes of them.
+"""Random recurrent layers of PyTorch, run on packed sequences, against those of `from_torch`.
 
-Compared are the outputs, the last carries, and the gradients for the parameters, the inputs and the
-initial carry, of a loss that weighs every output at random. PyTorch computes in float64.
+Compared are the outputs, the last carries, and the gradients for the parameters, the inputs and
+the initial carry, of a loss that weighs every output at random. PyTorch computes in float64.
 """
 
 from __future__ import annotations
@@ -18,10 +18,6 @@ from flax import nnx
 from outcome import Outcome
 
 import ht_jax as ht
-
-jax.config.update("jax_enable_x64", True)  # so that lengths of 64 bits are traced as such
-jax.config.update("jax_disable_most_optimizations", True)  # programs run briefly: compile quickly
-torch.set_num_threads(1)
 
 TOLERANCE = 1e-5
 PROGRAMS = 72  # cases that draw the same program share its compilation
@@ -125,7 +121,8 @@ def run_case(seed: int) -> Outcome:
 
     module = program.module(case.bias)
     wanted = _of_torch(module, program, case)
-    found = _of_ours(ht.convert.from_torch(module.state_dict()), program, case)
+    with jax.enable_x64(True):  # so that lengths of 64 bits are traced as such
+        found = _of_ours(ht.convert.from_torch(module.state_dict()), program, case)
     name, difference = max(
         ((n, _difference(found[n], wanted[n])) for n in wanted), key=lambda pair: pair[1]
     )
