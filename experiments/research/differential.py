@@ -56,7 +56,6 @@ def run(options: Options) -> None:
     output = options.output or Path(f"experiments/results/differential_{options.peer}.json")
     check_file(output)
     run_case = _case_of(options.peer)
-    jax.config.update("jax_disable_most_optimizations", True)  # programs run briefly: compile fast
     seeds = np.random.SeedSequence(options.seed).generate_state(options.cases).tolist()
     outcomes = {}
     for n, seed in enumerate(seeds, start=1):
@@ -88,6 +87,7 @@ def _case_of(peer: str) -> Callable[[int], Outcome]:
     if importlib.util.find_spec(f"peers_{peer}") is None:
         there = sorted(p.stem.removeprefix("peers_") for p in Path(__file__).parent.glob("peers_*"))
         raise UserError(f"no peer {peer!r}: there are {', '.join(there)}")
+    jax.config.update("jax_disable_most_optimizations", True)  # programs run briefly: compile fast
     try:
         return importlib.import_module(f"peers_{peer}").run_case
     except ModuleNotFoundError as error:

@@ -42,7 +42,7 @@ def test_outcomes_are_counted_and_wrong_ones_written_down(research, monkeypatch,
     monkeypatch.setattr(program, "_case_of", lambda peer: case)
     monkeypatch.setattr(program, "_versions", lambda peer: {peer: "1"})
     path = tmp_path / "result.json"
-    assert program.main(["--peer", "theirs", "--cases", "5", "--output", str(path)]) == 1
+    assert program.main(["--peer", "theirs", "--cases", "5", "--output", str(path)]) == 2
     assert "different or failed" in capsys.readouterr().err
     found = json.loads(path.read_text())
     assert found["counts"] == {"exact": 2, "refused": 1, "different": 1, "failed": 1}
@@ -51,5 +51,5 @@ def test_outcomes_are_counted_and_wrong_ones_written_down(research, monkeypatch,
 
 
 def test_a_peer_that_is_not_there_is_named(research, capsys):
-    assert research("differential").main(["--peer", "theano"]) == 1
+    assert research("differential").main(["--peer", "theano"]) == 2
     assert "no peer 'theano'" in capsys.readouterr().err
