@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from ht_jax.convert.cells import KIND_OF_GATES
@@ -121,18 +122,24 @@ def _kind(group: str, shapes: list[tuple[int, ...]]) -> str:
         kernel = len(shapes[0]) == 2 and shapes[0][1] == gated
         if kind == "gru" and shapes[2:] == [(gated,)]:
             raise ValueError(f"{group}: only a GRU with reset_after=True is read")
+        if kind == "gru" and shapes[2:] == []:
+            raise ValueError(
+                f"{group}: without a bias it does not tell whether the GRU has "
+                "reset_after=True: give the built layer"
+            )
         if kind and kernel and shapes[2:] in ([], [bias]):
             return kind
     raise ValueError(f"{group} has arrays of shapes {shapes}: no LSTM, GRU or SimpleRNN has")
 
 
 def _array(data: Any) -> np.ndarray:
-    """A whole array of floats that lies in this file."""
-    if data.dtype.kind != "f":
+    """A whole array of floats that lies in this file; Keras names bfloat16 in an attribute."""
+    narrow = data.dtype == np.dtype("V2") and data.attrs.get("dtype") == "bfloat16"
+    if data.dtype.kind != "f" and not narrow:
         raise ValueError(f"{data.name} has dtype {data.dtype}: floats are read")
     if data.external or data.is_virtual or data.id.get_storage_size() != data.nbytes:
         raise ValueError(f"the numbers of {data.name} are not all there")
-    return data[()]
+    return data[()].view(jnp.bfloat16) if narrow else data[()]
 
 
 def _require_h5py() -> ModuleType:

@@ -96,7 +96,9 @@ def _side(side: str, kind: str, params: Mapping[str, Any]) -> tuple[np.ndarray, 
             raise ValueError(f"{side + gate} holds {arrays!r:.200}, not a kernel and a bias alone")
         kernels.append(np.asarray(arrays["kernel"]))
         if kernels[-1].ndim != 2:
-            raise ValueError(f"{side + gate} has a kernel of shape {kernels[-1].shape}, not (in, out)")
+            raise ValueError(
+                f"{side + gate} has a kernel of shape {kernels[-1].shape}, not (in, out)"
+            )
         zeros = np.zeros(kernels[-1].shape[-1], kernels[-1].dtype)
         biases.append(np.asarray(arrays.get("bias", zeros)))
     return np.concatenate(kernels, -1), np.concatenate(biases)

@@ -1,12 +1,12 @@
-"""What a conversion does with the options of another library's layer: it carries or refuses them.
+"""What conversions do with the options of another library's layer: carry them, or refuse.
 
-An option is carried, or inert (the outputs do not depend on it), or it has to be as in a fresh layer
-of the class: whatever a later version of the library adds is refused, not dropped.
+An option is carried, or inert (no output depends on it), or it has to be as in a fresh layer of
+the class: whatever a later version of the library adds is refused, not dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 ADVICE = {
@@ -14,7 +14,6 @@ ADVICE = {
     "stateful": "give `initial_carry` when calling",
     "dropout": "it acts in training only; `ht_jax.nn.Stacked` has its own",
     "recurrent_dropout": "it acts in training only; the cells of ht_jax have their own",
-    "return_sequences": "take the last of all outputs afterwards",
     "reset_after": "a GRU of ht_jax resets after the product, as that of cuDNN",
     "proj_size": "ht_jax has no projections",
 }
@@ -52,14 +51,14 @@ def check_options(layer: Any, fresh: Any, table: Options) -> None:
         >>> from types import SimpleNamespace as Layer
         >>> check_options(Layer(units=8, gate="relu"), Layer(gate="tanh"), Options("units"))
         Traceback (most recent call last):
-        ValueError: SimpleNamespace has gate='relu', which is not converted: set it to 'tanh'
+        ValueError: SimpleNamespace has gate='relu', which is not converted: only 'tanh' is
     """
     known, defaults = {*table.carried.split(), *table.inert.split()}, options_of(fresh)
     for name, value in options_of(layer).items():
         if name not in known and (name not in defaults or not _same(value, defaults[name])):
-            told = f"{type(layer).__name__} has {name}={value!r}, which is not converted"
-            remedy = f"set it to {defaults[name]!r}" if name in defaults else "remove it"
-            raise ValueError("; ".join([f"{told}: {remedy}", *_advice(name)]))
+            only = f"only {_text(defaults[name])} is" if name in defaults else "remove it"
+            found = f"{type(layer).__name__} has {name}={_text(value)}, which is not converted"
+            raise ValueError("; ".join([f"{found}: {only}", *_advice(name)]))
 
 
 def check_class(layer: Any, classes: Iterable[type]) -> None:
@@ -73,7 +72,9 @@ def check_class(layer: Any, classes: Iterable[type]) -> None:
     if type(layer) not in classes:
         names = ", ".join(dict.fromkeys(each.__name__ for each in classes))
         kin = [each.__name__ for each in classes if isinstance(layer, each)]
-        what = f"a subclass of {kin[0]}, which may compute something else" if kin else "none of them"
+        what = (
+            f"a subclass of {kin[0]}, which may compute something else" if kin else "none of them"
+        )
         raise ValueError(
             f"{type(layer).__module__}.{type(layer).__qualname__} is {what}: {names} are "
             "converted; give one of these"
@@ -96,6 +97,10 @@ def check_unshared(layers: Iterable[Any]) -> None:
 
 def _advice(name: str) -> list[str]:
     return [ADVICE[name]] if name in ADVICE else []
+
+
+def _text(value: Any) -> str:
+    return getattr(value, "__name__", repr(value))
 
 
 def _same(value: Any, default: Any) -> bool:
