@@ -26,9 +26,8 @@ def compare(theirs: Function, ours: Function, x: Any, description: str, seed: in
     Returns:
         "exact" within 1e-5 in float32, and within 16 roundings in half precision.
     """
-    draw = np.random.default_rng(seed)
-    wanted, their_gradient = _with_gradient(theirs, x, draw)
-    found, our_gradient = _with_gradient(ours, x, np.random.default_rng(seed))
+    wanted, their_gradient = _with_gradient(theirs, x, seed)
+    found, our_gradient = _with_gradient(ours, x, seed)
     worst = 0.0
     for n, (a, b) in enumerate(zip([*wanted, their_gradient], [*found, our_gradient], strict=True)):
         name = f"output {n}" if n < len(wanted) else "gradient"
@@ -42,10 +41,17 @@ def compare(theirs: Function, ours: Function, x: Any, description: str, seed: in
     return Outcome("exact", worst, description)
 
 
-def _with_gradient(function: Function, x: Any, draw: np.random.Generator) -> Any:
-    outputs, pullback = jax.vjp(function, x)
-    cotangents = [jnp.asarray(draw.normal(size=y.shape), y.dtype) for y in outputs]
-    return outputs, pullback(cotangents)[0]
+def _with_gradient(function: Function, x: Any, seed: int) -> Any:
+    """The outputs, and the gradient of their sum with random weights."""
+
+    @jax.jit  # one compilation, not one for each operation
+    def both(x: jax.Array) -> Any:
+        draw = np.random.default_rng(seed)
+        outputs, pullback = jax.vjp(function, x)
+        cotangents = [jnp.asarray(draw.normal(size=y.shape), y.dtype) for y in outputs]
+        return outputs, pullback(cotangents)[0]
+
+    return both(x)
 
 
 def _difference(a: jax.Array, b: jax.Array) -> float:

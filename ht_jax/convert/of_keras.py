@@ -27,8 +27,8 @@ _LAYER = Options(
 )
 _CELL = Options(
     "kernel recurrent_kernel bias units use_bias",
-    f"{_BASE} implementation seed seed_generator unit_forget_bias "
-    "kernel_initializer recurrent_initializer bias_initializer",
+    f"{_BASE} implementation dropout_mask_count seed seed_generator "
+    "unit_forget_bias kernel_initializer recurrent_initializer bias_initializer",
 )
 _BOTH = Options("forward_layer backward_layer merge_mode return_sequences return_state", _BASE)
 

@@ -1,6 +1,7 @@
 """`.weights.h5` files of Keras, read without Keras: what comes out, and what is refused."""
 
 import h5py
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -61,6 +62,17 @@ def test_the_eleventh_layer_follows_the_tenth(tmp_path):
     assert ours(layer).shape == (B, T, H)
 
 
+def test_bfloat16_is_read_as_keras_marks_it(tmp_path):
+    arrays = [array.astype(jnp.bfloat16) for array in drawn(W, 0)]
+    path = tmp_path / "a.weights.h5"
+    with h5py.File(path, "w") as file:
+        for n, array in enumerate(arrays):
+            file.create_dataset(f"{CELL}/{n}", data=array).attrs["dtype"] = "bfloat16"
+    kernel = convert.from_keras(path).cell.input.cores["kernel"][...]
+    assert kernel.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(kernel, arrays[0])
+
+
 def _harmed(group, **arrays):
     def write_harmed(path):
         cell = dict(zip("012", drawn(W, 0))) | {n.strip("_"): a for n, a in arrays.items()}
@@ -111,6 +123,10 @@ BROKEN = {
             _2=np.zeros(9, np.float32),
         ),
         "reset_after=True",
+    ),
+    "no bias, and so no word of reset_after": (
+        lambda p: write(p, {CELL: [np.ones((W, 9), np.float32), np.ones((3, 9), np.float32)]}),
+        "does not tell whether the GRU has reset_after=True: give the built layer",
     ),
     "NaN": (_harmed(CELL, _2=np.full(4 * H, np.nan, np.float32)), "not finite"),
 }
