@@ -18,6 +18,7 @@ DOCUMENTS = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "docs/conversions.md": "conversions.md",
 }
 ROOMS = ("nn", "models", "tensor", "schedule", "plot", "compression", "convert", "export")
 ROOMS = (*ROOMS, "pretrained", "data", "train")
@@ -28,7 +29,8 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Lists the pages in the order of the rooms."""
     pages = [{room: f"reference/{room}.md"} for room in ("ht_jax", *ROOMS)]
-    config.nav = ["index.md", {"Reference": pages}, "contributing.md", "changelog.md"]
+    last = ["conversions.md", "contributing.md", "changelog.md"]
+    config.nav = ["index.md", {"Reference": pages}, *last]
     return config
 
 

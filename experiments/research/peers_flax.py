@@ -73,7 +73,7 @@ def run_case(seed: int) -> Outcome:
 
     parts = nnx.split(layers)
 
-    def theirs(x: jax.Array) -> list[jax.Array]:
+    def theirs(x: Any) -> list[jax.Array]:
         for layer in nnx.merge(*parts, copy=True):  # those of another trace cannot be scanned
             layer = nnx.RNN(layer) if isinstance(layer, nnx.RNNCellBase) else layer
             x = layer(x, seq_lengths=lengths, rngs=nnx.Rngs(0))
@@ -117,8 +117,8 @@ def _cell(
     own = {k: v for k, v in peculiar.items() if k not in ("cell", "rnn", "around", "linear")}
     if own.get("residual"):
         cell = nnx.SimpleCell
-    if cell is nnx.SimpleCell:
-        own.pop("gate_fn", None) and own.update(activation_fn=nnx.relu)
+    if cell is nnx.SimpleCell and own.pop("gate_fn", None):
+        own["activation_fn"] = nnx.relu
     own["recurrent_kernel_init"] = nnx.initializers.lecun_normal()  # orthogonal has no halves
     made = peculiar.get("cell", cell)(
         width, hidden, **(options | own), rngs=nnx.Rngs(int(draw.integers(1 << 30)))

@@ -30,7 +30,7 @@ class OtherGRU(keras.layers.GRU):
     def inner_loop(self, *args: Any, **options: Any) -> Any:
         """Twice the outputs are what a GRU does not make."""
         last, outputs, states = super().inner_loop(*args, **options)
-        return 2 * last, 2 * outputs, states
+        return keras.ops.multiply(last, 2), keras.ops.multiply(outputs, 2), states
 
 
 OtherGRU.__name__ = "GRU"
@@ -101,7 +101,8 @@ def _converted(layers: Sequence[Any], filed: bool) -> Any:
 
 def _stored(layers: Sequence[Any]) -> list[str]:
     """The names that a file has for these layers: of their classes, numbered from the second on."""
-    stems = [keras.src.utils.naming.to_snake_case(type(layer).__name__) for layer in layers]
+    snake = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "simple_rnn"}
+    stems = [snake.get(type(layer).__name__, "bidirectional") for layer in layers]
     counts = [stems[:n].count(stem) for n, stem in enumerate(stems)]
     return [f"{stem}_{count}" if count else stem for stem, count in zip(stems, counts)]
 

@@ -83,7 +83,8 @@ def check_dtypes(cell: Any, held: Iterable[Any]) -> None:
 
 def _cells_of(layer: Any) -> Iterator[Any]:
     if isinstance(layer, nnx.Bidirectional):
-        yield from (rnn.cell for rnn in (layer.forward_rnn, layer.backward_rnn))
+        for rnn in (layer.forward_rnn, layer.backward_rnn):
+            yield from _cells_of(rnn)
     else:
         yield layer.cell if isinstance(layer, nnx.RNN) else layer
 

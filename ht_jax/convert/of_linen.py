@@ -79,12 +79,12 @@ def _weights(params: Mapping[str, Any]) -> CellWeights:
     if not kinds:
         raise ValueError(f"{sorted(params)} are not the parameters of a Linen cell")
     (kind,) = kinds
-    kernels, biases = zip(*(_side(side, kind, params) for side in "ih"))
-    hidden, own = len(kernels[1]), None
+    (input, bias), (recurrent, shared) = (_side(side, kind, params) for side in "ih")
+    hidden, own = len(recurrent), None
     if kind == "gru":  # the candidate's hidden bias stays inside the reset gate's product
-        own = biases[1][2 * hidden :].copy()
-        biases[1][2 * hidden :] = 0
-    return CellWeights(kind, *kernels, biases[0] + biases[1], own)
+        own = shared[2 * hidden :].copy()
+        shared[2 * hidden :] = 0
+    return CellWeights(kind, input, recurrent, bias + shared, own)
 
 
 def _side(side: str, kind: str, params: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
