@@ -206,7 +206,8 @@ def keras() -> list[Source]:
 
 def _keras(cls: Any, values: Values, make: Any) -> Source:
     known = parameters(cls) - {"layer"}
-    base = {"kind", "implementation", "zero_output_for_mask", "dtype", "trainable"}
+    base = {"kind", "zero_output_for_mask", "dtype", "trainable"}
+    base |= {"implementation"} if "reset_after" in known or "unit_forget_bias" in known else set()
     tried = {name: value for name, value in values.items() if name in known | base}
     return Source(cls.__name__, _maker(make, cls), tried, convert.from_keras, _run_keras, known)
 
