@@ -111,21 +111,17 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.all((a == b.astype(a.dtype)) | (a != a)))
 
 
-def one_or_both(
-    cells: Sequence[CellWeights], *, merge_fn: Any = None, time_major: bool = False
-) -> Any:
+def one_or_both(cells: Sequence[CellWeights], *, time_major: bool = False) -> Any:
     """A layer of one cell, or a Bidirectional of two.
 
     Args:
         cells: that which runs forward, and that which runs backward if there is one.
-        merge_fn: of the Bidirectional; by default it concatenates.
         time_major: whether inputs are (time, batch, features).
     """
     layers = [layer_of(cell, time_major=time_major) for cell in cells]
     if len(layers) == 1:
         return layers[0]
-    merged = {} if merge_fn is None else {"merge_fn": merge_fn}
-    return nn.Bidirectional(*layers, time_major=time_major, **merged)
+    return nn.Bidirectional(*layers, time_major=time_major)
 
 
 def stacked(layers: Sequence[Any]) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Shaped
 
 from ht_jax import nn
-from ht_jax.convert.cells import CellWeights, layer_of, stacked
-from ht_jax.convert.keras_file import Stored, read_layers
+from ht_jax.convert.cells import CellWeights, layer_of, one_or_both, stacked
+from ht_jax.convert.keras_file import read_layers
 from ht_jax.convert.options import Options, check_class, check_options, check_unshared
 
 _KINDS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "simple"}
@@ -88,15 +88,10 @@ def _from_file(path: str | os.PathLike[str], names: Sequence[str] | None) -> Any
     layers = []
     for name, cells in read_layers(path, names).items():
         try:
-            parts = [layer_of(_stored_cell(cell)) for cell in cells]
-            layers.append(parts[0] if len(parts) == 1 else nn.Bidirectional(*parts))
+            layers.append(one_or_both([_cell(cell.kind, *cell.arrays) for cell in cells]))
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {name}: {error}") from error
     return stacked(layers)
-
-
-def _stored_cell(stored: Stored) -> CellWeights:
-    return _cell(stored.kind, *stored.arrays)
 
 
 def _cells_of(layer: Any) -> Iterator[Any]:
