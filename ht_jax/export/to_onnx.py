@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import jax
-from jax.extend import core
 
+from ht_jax.export.lowering import simplified
 from ht_jax.export.tracing import Shape, Traceable, evaluated, traceable, traceable_step
 
 
@@ -65,9 +65,10 @@ def onnx(
 
 def _converted(traced: Traceable) -> Any:
     jax2onnx = _require_jax2onnx()
-    closed = jax.make_jaxpr(traced.function)(*traced.specs)
-    function = core.jaxpr_as_fun(closed)
-    names = {"input_names": list(traced.inputs), "output_names": list(traced.outputs)}
+    function = simplified(jax.make_jaxpr(traced.function)(*traced.specs))
+    count = len(jax.eval_shape(function, *traced.specs))
+    outputs = traced.outputs if len(traced.outputs) == count else _numbered(count)
+    names = {"input_names": list(traced.inputs), "output_names": list(outputs)}
     try:
         proto = jax2onnx.to_onnx(lambda *args: tuple(function(*args)), list(traced.specs), **names)
         _check(proto)
@@ -79,6 +80,10 @@ def _converted(traced: Traceable) -> Any:
             f"({type(error).__name__}: {reason}): give names in place of fixed sizes or the "
             "reverse, or use stablehlo or numpy"
         ) from error
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"outputs_{n}" for n in range(count))
 
 
 def _check(proto: Any) -> None:

@@ -51,7 +51,8 @@ def traceable(
     spec = _spec(shape, dtype)
     if not seq_lengths:
         return Traceable(lambda x: model(x), (spec,), ("inputs",), ("outputs",))
-    lengths = jax.ShapeDtypeStruct(spec.shape[:1], jnp.int32)
+    batch = spec.shape[1:2] if getattr(model, "time_major", False) else spec.shape[:1]
+    lengths = jax.ShapeDtypeStruct(batch, jnp.int32)
     function = lambda x, lengths: model(x, seq_lengths=lengths)  # noqa: E731
     return Traceable(function, (spec, lengths), ("inputs", "seq_lengths"), ("outputs",))
 
