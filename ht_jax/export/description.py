@@ -6,6 +6,8 @@ Only the classes of one table are built from a description; nothing in it is exe
 from __future__ import annotations
 
 import dataclasses
+import json
+import operator
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ht_jax import nn
+from ht_jax.export.same import REMEDY, check_same, general_class
 from ht_jax.formats import Format, RankWarning, parse_format
 from ht_jax.models import VideoClassifier
 
@@ -44,20 +47,35 @@ def describe(model: Any) -> Plain:
         described as the general class that they are made of.
 
     Raises:
-        ValueError: a class that is not in the table, or an argument that JSON cannot hold.
+        ValueError: a class that is not in the table, such as a subclass of one that is, or an
+            attribute of a module that its description does not hold.
 
     Example:
         >>> import ht_jax as ht
         >>> describe(ht.nn.TensorDense(ht.TT((4, 4), (2, 2), 2), rngs=nnx.Rngs(0)))["format"]
         'TT(in_modes=(4, 4), out_modes=(2, 2), rank=2)'
     """
-    recipe = next((r for r in _RECIPES.values() if isinstance(model, r.cls)), None)
-    if recipe is None:
+    description = _as_json(_described(model))
+    check_same(model, nnx.eval_shape(lambda: build(description)), type(model).__name__)
+    return description
+
+
+def _as_json(description: Plain) -> Plain:
+    """The description as JSON gives it back; NumPy's integers are Python's from then on."""
+    try:
+        return json.loads(json.dumps(description, allow_nan=False, default=operator.index))
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{type(model).__name__} is not one of {', '.join(_RECIPES)}: save it with "
-            "described=False and load it into a model of its own class"
-        )
-    return {"type": recipe.cls.__name__, **recipe.describe(model)}
+            f"{description['type']} has an argument that JSON cannot hold ({error}): give plain "
+            "numbers of Python"
+        ) from error
+
+
+def _described(model: Any) -> Plain:
+    cls = general_class(type(model))
+    if cls.__name__ not in _RECIPES or _RECIPES[cls.__name__].cls is not cls:
+        raise ValueError(f"{cls.__name__} is not one of {', '.join(_RECIPES)}: {REMEDY}")
+    return {"type": cls.__name__, **_RECIPES[cls.__name__].describe(model)}
 
 
 def build(description: Any) -> Any:
@@ -178,7 +196,7 @@ def _rnn(rnn: nn.RNN) -> Plain:
         value = getattr(rnn.reading, name)
         found |= {name: value} if value != default else {}
     found |= {"unroll": rnn.unroll} if rnn.unroll != 1 else {}
-    return {**found, "cell": describe(rnn.cell)}
+    return {**found, "cell": _described(rnn.cell)}
 
 
 def _build_rnn(*, cell, rngs, **options):
@@ -187,11 +205,8 @@ def _build_rnn(*, cell, rngs, **options):
 
 
 def _bidirectional(layer: nn.Bidirectional) -> Plain:
-    probe = layer.merge_fn(jnp.zeros(1), jnp.ones(1))
-    if probe.shape != (2,):
-        raise ValueError("a Bidirectional with a merge_fn of its own cannot be described")
     found = {name: True for name in ("time_major", "return_carry") if getattr(layer, name)}
-    rnns = {name: describe(getattr(layer, name)) for name in ("forward_rnn", "backward_rnn")}
+    rnns = {name: _described(getattr(layer, name)) for name in ("forward_rnn", "backward_rnn")}
     return {**found, **rnns}
 
 
@@ -202,7 +217,7 @@ def _build_bidirectional(*, rngs, **options):
 
 def _stacked(stack: nn.Stacked) -> Plain:
     rate = {} if stack.dropout is None else {"dropout": stack.dropout.rate}
-    return {**rate, "layers": [describe(layer) for layer in stack.layers]}
+    return {**rate, "layers": [_described(layer) for layer in stack.layers]}
 
 
 def _cnn(cnn: nn.SmallCNN) -> Plain:
@@ -220,16 +235,12 @@ def _build_cnn(*, in_channels, out_features, channels, **options):
 
 def _classifier(model: VideoClassifier) -> Plain:
     head = model.classifier
-    if isinstance(head, nn.TensorDense):
-        fmt = head.format
-        found: Plain = {"hidden_features": fmt.in_features, "num_classes": fmt.out_features}
-        found["classifier"] = describe(head)
-    else:
-        found = {"hidden_features": head.in_features, "num_classes": head.out_features}
+    sizes = head.format if isinstance(head, nn.TensorDense) else head
+    found: Plain = {"hidden_features": getattr(sizes, "in_features", 0)}
+    found |= {"num_classes": getattr(sizes, "out_features", 0), "classifier": _described(head)}
     found |= {"dropout": model.dropout.rate} if model.dropout.rate else {}
-    found |= {"dtype": jnp.dtype(head.dtype).name} if head.dtype is not None else {}
-    found |= {} if model.features is None else {"features": describe(model.features)}
-    return {**found, "rnn": describe(model.rnn)}
+    found |= {} if model.features is None else {"features": _described(model.features)}
+    return {**found, "rnn": _described(model.rnn)}
 
 
 def _linear(layer: nnx.Linear) -> Plain:
@@ -244,7 +255,7 @@ def _flax_embed(layer: nnx.Embed) -> Plain:
 
 def _sequential(model: nnx.Sequential) -> Plain:
     named = {function: name for name, function in _ACTIVATIONS.items()}
-    layers = [named.get(layer) or describe(layer) for layer in model.layers]
+    layers = [named.get(layer) or _described(layer) for layer in model.layers]
     return {"layers": layers}
 
 

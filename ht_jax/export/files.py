@@ -17,11 +17,11 @@ import numpy as np
 from flax import nnx
 
 from ht_jax.export.description import build, describe
+from ht_jax.export.safe import Arrays, read, serialized
 from ht_jax.files import write_atomic
 
 VERSION = 1
 Storage = Literal["float16", "int8"] | None
-Arrays = dict[str, np.ndarray]
 
 
 def save(
@@ -38,17 +38,17 @@ def save(
     Args:
         model: the model.
         path: of the file.
-        storage: None keeps every number as it is. "float16" rounds all numbers; "int8" rounds
-            arrays of two axes and more to 255 levels, and the others to float16. The model that
-            is loaded computes in its own dtype all the same.
+        storage: None keeps every array as it is. "float16" rounds all floats; "int8" rounds
+            those of two axes and more to 255 levels, and the others to float16. Integers are
+            kept. The model that is loaded computes in its own dtype all the same.
         card: plain data for readers: class names, where the model comes from, how good it is.
         described: whether the model is described, so that `load` builds it; a model of other
             classes is loaded with `into`.
         metadata: further texts of the file.
 
     Raises:
-        ValueError: a class that cannot be described, a number that is not finite, or one that
-            float16 cannot hold.
+        ValueError: a class or an attribute that cannot be described, a number that is not
+            finite or that the storage cannot hold, or a dtype that safetensors does not have.
 
     Example:
         >>> import tempfile, ht_jax as ht, jax.numpy as jnp
@@ -59,13 +59,11 @@ def save(
         >>> bool((same(jnp.ones(48)) == layer(jnp.ones(48))).all())
         True
     """
-    from safetensors.numpy import save as serialize
-
     arrays, scales = _stored(arrays_of(model), storage)
     about: dict[str, Any] = {"version": VERSION, "scales": scales}
     about["model"] = describe(model) if described else None
     texts = {"ht_jax": _json(about), "card": _json(dict(card or {})), **(metadata or {})}
-    write_atomic(Path(path), serialize(arrays, texts))
+    write_atomic(Path(path), serialized(arrays, texts))
 
 
 def load(path: str | os.PathLike[str], *, into: nnx.Module | None = None) -> Any:
@@ -121,31 +119,9 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path}: {error}") from error
 
 
-def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, str]]:
-    """Arrays and texts of any safetensors file.
-
-    Args:
-        path: of the file.
-
-    Raises:
-        ValueError: it is not one, or it is not whole.
-        OSError: there is no such file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    try:
-        with safe_open(path, "np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return arrays, dict(file.metadata() or {})
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: this is not a whole safetensors file ({error})") from error
-
-
 def arrays_of(model: nnx.Module) -> Arrays:
     """All numbers of a model by their dotted paths, random streams apart."""
-    return {name: np.asarray(value[...]) for name, value in _variables(model).items()}
+    return {name: np.asarray(value.get_value()) for name, value in _variables(model).items()}
 
 
 def fill(model: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
@@ -156,7 +132,8 @@ def fill(model: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
         arrays: by dotted path, of the model's own shapes; they are cast to its dtypes.
 
     Raises:
-        ValueError: arrays are missing, left over or of another shape, or not finite.
+        ValueError: arrays are missing, left over, of another shape, complex in place of real, or
+            not finite.
     """
     variables = _variables(model)
     if arrays.keys() != variables.keys():
@@ -166,6 +143,8 @@ def fill(model: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if array.shape != wanted[name].shape:
             raise ValueError(f"{name} has shape {array.shape}, not {wanted[name].shape}")
+        if np.iscomplexobj(array) and not jnp.issubdtype(wanted[name].dtype, jnp.complexfloating):
+            raise ValueError(f"{name} has dtype {array.dtype}, not {wanted[name].dtype}")
         check_finite(name, array)
     for name, variable in variables.items():
         variable.set_value(jnp.asarray(arrays[name], wanted[name].dtype))
@@ -174,7 +153,7 @@ def fill(model: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:
 
 def check_finite(name: str, array: np.ndarray) -> None:
     """Raises ValueError if an array holds a number that is not finite."""
-    if not np.isfinite(array.astype(np.float32)).all():
+    if jnp.issubdtype(array.dtype, jnp.inexact) and not np.isfinite(_wide(array)).all():
         raise ValueError(f"{name} holds numbers that are not finite (NaN or infinite)")
 
 
@@ -196,17 +175,26 @@ def _stored(arrays: Arrays, storage: Storage) -> tuple[Arrays, dict[str, float]]
     scales, stored = {}, {}
     for name, array in arrays.items():
         check_finite(name, array)
-        wide = array.astype(np.float32)
+        stored[name] = array
+        if storage is None or not jnp.issubdtype(array.dtype, jnp.inexact):
+            continue
+        if np.iscomplexobj(array):
+            raise ValueError(f"{name} has dtype {array.dtype}: keep storage=None")
+        wide, narrow = _wide(array), np.float16
         if storage == "int8" and array.ndim > 1:
-            scales[name] = float(np.abs(wide).max() / 127) or 1.0
+            narrow, scales[name] = np.float32, float(np.abs(wide).max(initial=0) / 127) or 1.0
+        if np.abs(wide).max(initial=0) > np.finfo(narrow).max:
+            raise ValueError(f"{name} holds numbers that {storage} cannot: keep storage=None")
+        stored[name] = wide.astype(np.float16)
+        if name in scales:
             stored[name] = np.rint(wide / scales[name]).astype(np.int8)
-        elif storage is not None:
-            if np.abs(wide).max(initial=0) > np.finfo(np.float16).max:
-                raise ValueError(f"{name} holds numbers that float16 cannot: keep storage=None")
-            stored[name] = wide.astype(np.float16)
-        else:
-            stored[name] = np.ascontiguousarray(array)
     return stored, scales
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Floats of less than 32 bits in float32; other arrays as they are."""
+    small = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
+    return array.astype(np.float32) if small else array
 
 
 def _restored(arrays: Arrays, scales: Mapping[str, float]) -> Arrays:

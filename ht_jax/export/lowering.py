@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 from jax import lax
 from jax.extend import core
 from jaxtyping import Array
@@ -28,7 +27,7 @@ def simplified(closed: core.ClosedJaxpr) -> Callable[..., list[Array]]:
         A function of the same arrays, which gives the list of its outputs.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp
         >>> total = lambda x: lax.scan(lambda c, x: (c + x, c), 0.0, x, reverse=True)
         >>> function = simplified(jax.make_jaxpr(total)(jnp.arange(3.0)))
         >>> [y.tolist() for y in function(jnp.arange(3.0))]
@@ -94,7 +93,7 @@ def _is_fixed(args: Sequence[Any]) -> bool:
 def _matrix_product(
     a: Array, b: Array, *, dimension_numbers: Any, precision: Any, **options: Any
 ) -> Array:
-    """`lax.dot_general` as a product of matrices (groups, rows, inner) and (groups, inner, cols)."""
+    """`lax.dot_general` as one of (groups, rows, inner) and (groups, inner, cols)."""
     (a_inner, b_inner), (a_groups, b_groups) = dimension_numbers
     rows = [n for n in range(a.ndim) if n not in (*a_inner, *a_groups)]
     cols = [n for n in range(b.ndim) if n not in (*b_inner, *b_groups)]

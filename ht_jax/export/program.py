@@ -17,6 +17,7 @@ from flax import nnx
 from ht_jax import nn
 from ht_jax.export import runtime
 from ht_jax.export.files import Storage, save
+from ht_jax.export.same import general_class
 from ht_jax.formats import Format
 from ht_jax.formats.base import Restricted
 from ht_jax.models import VideoClassifier
@@ -96,7 +97,7 @@ def program(model: VideoClassifier) -> dict[str, Any]:
             f"{type(model).__name__} with features or of another kind as StableHLO or ONNX"
         )
     head = model.classifier
-    if not isinstance(head, nnx.Linear | nn.TensorDense) or head.bias is None:
+    if general_class(type(head)) not in (nnx.Linear, nn.TensorDense) or head.bias is None:
         raise ValueError(
             f"the NumPy runtime has no classifier {type(head).__name__}: it takes an nnx.Linear "
             "or a TensorDense, with a bias"
@@ -120,12 +121,17 @@ def layers_of(model: VideoClassifier) -> dict[str, nn.RNN]:
     Raises:
         ValueError: a layer that cannot run frame by frame.
     """
+    if type(model) is not VideoClassifier:
+        raise ValueError(
+            f"a {type(model).__name__} cannot run frame by frame: it takes a VideoClassifier, not "
+            "a subclass, whose equations may be others"
+        )
     rnn = model.rnn
     layers: dict[str, Any] = {"rnn": rnn}
-    if isinstance(rnn, nn.Stacked):
+    if type(rnn) is nn.Stacked:
         layers = {f"rnn.layers.{n}": layer for n, layer in enumerate(rnn.layers)}
     for path, layer in layers.items():
-        if not isinstance(layer, nn.RNN) or layer.reverse or layer.time_major:
+        if type(layer) is not nn.RNN or layer.reverse or layer.time_major:
             raise ValueError(
                 f"{path} is a {type(layer).__name__} that cannot run frame by frame: it takes an "
                 "ht_jax.nn.RNN, batch-major and not reversed"
@@ -134,9 +140,11 @@ def layers_of(model: VideoClassifier) -> dict[str, nn.RNN]:
 
 
 def _layer(cell: nn.RecurrentCell, path: str) -> dict[str, Any]:
-    kind = next((name for cls, name in _CELLS.items() if isinstance(cell, cls)), None)
+    kind = _CELLS.get(general_class(type(cell)))
     if kind is None:
-        raise ValueError(f"the NumPy runtime has no {type(cell).__name__}")
+        raise ValueError(
+            f"the NumPy runtime has no {type(cell).__name__}: export the model as StableHLO or ONNX"
+        )
     biased = "input" if cell.joint is None else "joint"
     weights = {
         "input": (biased, cell.input_weight().format),

@@ -1,7 +1,7 @@
 """ONNX through jax2onnx: whole sequences, or one step, for ONNX Runtime and its peers.
 
 jax2onnx replaces functions of `jax.numpy` and Flax while it traces, and some replacements take
-fewer arguments. So the model is traced before, and jax2onnx sees primitives alone.
+fewer arguments. So the model is traced before, and jax2onnx sees few primitives alone.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ def onnx(
     Args:
         model: a module called with one array, or a function of one; exported in evaluation mode.
         shape: of its input, such as `(1, 6, 120, 160, 3)` or `("batch", "time", 120, 160, 3)`:
-            names leave sizes open. A hidden-to-hidden matrix of KCP asks for such a name if it
-            is small enough to be multiplied out: jax2onnx does not convert that product.
+            names leave sizes open.
         dtype: of its input; float32, or uint8 for a step.
         seq_lengths: whether the graph takes the lengths of the sequences (batch,) as well.
         step: one step of a `VideoClassifier`, `(*states, frame) -> (*states, logits)`, in place
@@ -40,7 +39,9 @@ def onnx(
         path: of a file to write it to, if given.
 
     Returns:
-        The `onnx.ModelProto`.
+        The `onnx.ModelProto`. Its inputs are named `inputs` and `seq_lengths`, its output
+        `outputs`; several, such as the carry and the outputs of an `RNN` with return_carry=True,
+        are `outputs_0`, `outputs_1` and so on, in the order of `jax.tree.leaves`.
 
     Raises:
         ValueError: a shape that is none, a layer that has no steps, or something that jax2onnx
@@ -77,8 +78,7 @@ def _converted(traced: Traceable) -> Any:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"jax2onnx cannot convert this model for shapes {[s.shape for s in traced.specs]} "
-            f"({type(error).__name__}: {reason}): give names in place of fixed sizes or the "
-            "reverse, or use stablehlo or numpy"
+            f"({type(error).__name__}: {reason}): ht_jax.export.stablehlo takes what JAX can trace"
         ) from error
 
 

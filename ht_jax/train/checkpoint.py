@@ -5,6 +5,7 @@ newest; each carries digests of its files, and one that was damaged since gives 
 """
 
 import contextlib
+import functools
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -90,11 +91,15 @@ class Checkpoints:
 
         Raises:
             UserError: If there are checkpoints but all of them are damaged.
+            ValueError: If the newest undamaged one is of another structure, or holds an array of
+                another shape or dtype; it stays where it is.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self.steps):
             try:
                 restored = self._read(step, like)
+            except _OtherState:
+                raise
             except Exception as error:  # whatever the damage makes of the libraries that read it
                 damaged[step] = _line(error)
                 continue
@@ -109,9 +114,12 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        check_digests(self._folder / str(step))
-        args = self._ocp.args
-        items = args.Composite(state=args.StandardRestore(_host(like)), meta=args.JsonRestore())
+        folder, host, args = self._folder / str(step), _host(like), self._ocp.args
+        check_digests(folder)
+        # Orbax itself compares the shapes of jax.Arrays alone.
+        stored = self._ocp.StandardCheckpointHandler().metadata(folder / "state").tree
+        _check_same_arrays(stored, host, folder)
+        items = args.Composite(state=args.StandardRestore(host), meta=args.JsonRestore())
         restored = self._manager.restore(step, args=items)
         return serialization.from_state_dict(like, restored["state"]), restored["meta"]
 
@@ -156,6 +164,29 @@ class Checkpoints:
             ) from error
         finally:
             log.removeFilter(_is_warning)
+
+
+class _OtherState(ValueError):
+    """A whole checkpoint of another state than the one asked for."""
+
+
+def _check_same_arrays(stored: Any, wanted: dict[str, Any], folder: Path) -> None:
+    stored, wanted = _arrays(stored), _arrays(wanted)
+    if differing := {name for name in stored | wanted if stored.get(name) != wanted.get(name)}:
+        name = min(differing)
+        raise _OtherState(
+            f"{folder} holds another state, in {len(differing)} arrays: {name} is "
+            f"{stored.get(name, 'missing')}, not {wanted.get(name, 'to be there')}; restore it "
+            "into the model and optimizer that it was saved from"
+        )
+
+
+def _arrays(state: Any) -> dict[str, str]:
+    """Dtype and shape of every array, by its path."""
+    leaves, _ = jax.tree.flatten_with_path(state)
+    texts = ((path, f"{np.dtype(leaf.dtype)}{list(leaf.shape)}") for path, leaf in leaves)
+    name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+    return {name(path): text for path, text in texts}
 
 
 def _is_warning(record: logging.LogRecord) -> bool:
