@@ -59,9 +59,8 @@ def save(
         >>> bool((same(jnp.ones(48)) == layer(jnp.ones(48))).all())
         True
     """
-    arrays, scales = _stored(arrays_of(model), storage)
-    about: dict[str, Any] = {"version": VERSION, "scales": scales}
-    about["model"] = describe(model) if described else None
+    about: dict[str, Any] = {"version": VERSION, "model": describe(model) if described else None}
+    arrays, about["scales"] = _stored(arrays_of(model), storage)
     texts = {"ht_jax": _json(about), "card": _json(dict(card or {})), **(metadata or {})}
     write_atomic(Path(path), serialized(arrays, texts))
 
@@ -121,7 +120,7 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def arrays_of(model: nnx.Module) -> Arrays:
     """All numbers of a model by their dotted paths, random streams apart."""
-    return {name: np.asarray(value.get_value()) for name, value in _variables(model).items()}
+    return {name: np.asarray(value[...]) for name, value in _variables(model).items()}
 
 
 def fill(model: nnx.Module, arrays: Mapping[str, np.ndarray]) -> None:

@@ -94,11 +94,43 @@ def test_the_file_is_short_and_stands_alone(path, tmp_path):
             ),
             "Bidirectional that cannot",
         ),
+        (
+            lambda rngs: ht.nn.RNN(ht.nn.SimpleCell(48, 8, rngs=rngs), time_major=True),
+            "frame by frame",
+        ),
+        (
+            lambda rngs: ht.nn.Stacked(
+                [ht.nn.RNN(ht.nn.SimpleCell(48, 8, rngs=rngs), reverse=True, keep_order=True)]
+            ),
+            "frame by frame",
+        ),
     ],
 )
 def test_layers_that_need_the_whole_clip_are_refused(path, make, reason):
     with pytest.raises(ValueError, match=reason):
         to_numpy(classifier([make(nnx.Rngs(0))]), path)
+    assert not path.exists()
+
+
+def _own(base):
+    return type("Own", (base,), {})
+
+
+SUBCLASSES = {
+    "cell": lambda rngs: classifier([ht.nn.RNN(_own(ht.nn.LSTMCell)(48, 16, rngs=rngs))]),
+    "RNN": lambda rngs: classifier([_own(ht.nn.RNN)(ht.nn.LSTMCell(48, 16, rngs=rngs))]),
+    "classifier": lambda rngs: classifier(classifier=_own(nnx.Linear)(16, 5, rngs=rngs)),
+    "model": lambda rngs: _own(ht.models.VideoClassifier)(
+        ht.nn.RNN(ht.nn.LSTMCell(48, 16, rngs=rngs)), 16, 5, rngs=rngs
+    ),
+    "frozen": lambda rngs: classifier([ht.nn.RNN(ht.nn.freeze(ht.nn.LSTMCell(48, 16, rngs=rngs)))]),
+}
+
+
+@pytest.mark.parametrize("kind", SUBCLASSES)
+def test_a_layer_with_equations_of_its_own_is_refused(path, kind):
+    with pytest.raises(ValueError, match=r"Own|LSTMCell\.frozen|frozen"):
+        to_numpy(SUBCLASSES[kind](nnx.Rngs(0)), path)
     assert not path.exists()
 
 

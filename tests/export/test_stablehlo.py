@@ -27,6 +27,45 @@ def test_lengths_of_sequences_are_an_argument():
     np.testing.assert_allclose(artefact.call(clips(), lengths), expected, rtol=0, atol=1e-6)
 
 
+def test_a_time_major_layer_takes_one_length_for_each_sequence():
+    rnn = ht.nn.RNN(ht.nn.GRUCell(6, 4, rngs=nnx.Rngs(0)), time_major=True)
+    x, lengths = jnp.ones((5, 3, 6), jnp.float32), jnp.array([1, 3, 5], jnp.int32)
+    artefact = stablehlo(rnn, (5, 3, 6), seq_lengths=True)
+    np.testing.assert_array_equal(artefact.call(x, lengths), rnn(x, seq_lengths=lengths))
+
+
+class Doubled(ht.nn.SimpleCell):
+    """A cell with equations of its own."""
+
+    def update(self, carry, z, u):
+        h = 2 * jnp.tanh(z - u)
+        return h, h
+
+
+def test_a_subclass_of_a_cell_is_traced_with_its_own_equations():
+    rnn = ht.nn.RNN(Doubled(48, 16, rngs=nnx.Rngs(0)))
+    model, frames = classifier([rnn]), clips(2, 3)
+    artefact = stablehlo(model, (2, 3, *FRAME), dtype="uint8")
+    np.testing.assert_allclose(artefact.call(frames), model(frames), rtol=0, atol=1e-6)
+    start, step = stream(model)
+    states = start(frames[:, 0])
+    for t in range(3):
+        states, logits = step(states, frames[:, t])
+    np.testing.assert_allclose(logits, model(frames), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("base", [ht.nn.RNN, ht.nn.Stacked, ht.models.VideoClassifier])
+def test_a_subclass_that_may_call_otherwise_is_not_run_frame_by_frame(base):
+    rnn, own = ht.nn.RNN(ht.nn.SimpleCell(48, 16, rngs=nnx.Rngs(0))), type("Own", (base,), {})
+    if base is ht.models.VideoClassifier:
+        model = own(rnn, 16, 5, rngs=nnx.Rngs(0))
+    else:
+        model = classifier()
+        model.rnn = own(rnn.cell) if base is ht.nn.RNN else own([rnn])
+    with pytest.raises(ValueError, match=r"Own .*cannot run frame by frame"):
+        stablehlo(model, (1, *FRAME), step=True)
+
+
 def test_steps_end_in_the_logits_of_the_clip():
     model, frames = deep_classifier(), clips(2, 3)
     artefact = stablehlo(model, ("batch", *FRAME), step=True)
