@@ -75,7 +75,12 @@ def _described(model: Any) -> Plain:
     cls = general_class(type(model))
     if cls.__name__ not in _RECIPES or _RECIPES[cls.__name__].cls is not cls:
         raise ValueError(f"{cls.__name__} is not one of {', '.join(_RECIPES)}: {REMEDY}")
-    return {"type": cls.__name__, **_RECIPES[cls.__name__].describe(model)}
+    try:
+        return {"type": cls.__name__, **_RECIPES[cls.__name__].describe(model)}
+    except AttributeError as error:  # of a part that is of another class
+        raise ValueError(
+            f"{cls.__name__} has a part of a foreign class ({error}): {REMEDY}"
+        ) from error
 
 
 def build(description: Any) -> Any:

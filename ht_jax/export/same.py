@@ -58,8 +58,8 @@ def check_same(model: Any, other: Any, path: str) -> None:
     if not same:
         texts = _text(model, parts), _text(other, others)
         raise ValueError(f"{path} is {texts[0]}, but a description would give {texts[1]}: {REMEDY}")
-    for name in parts or ():
-        check_same(parts[name], (others or {})[name], f"{path}.{name}")
+    for name, part in (parts or {}).items():
+        check_same(part, (others or {})[name], f"{path}.{name}")
 
 
 def _parts(value: Any) -> dict[Any, Any] | None:

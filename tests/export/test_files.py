@@ -182,6 +182,10 @@ OTHERWISE = {
         lambda: _changed(_cell(), recurrent=_changed(_cell().recurrent, precision="highest")),
         r"recurrent\.precision is 'highest'",
     ),
+    "a foreign matrix": (
+        lambda: _changed(_cell(), input=nnx.Linear(6, 4, rngs=RNGS)),
+        r"foreign class .*format",
+    ),
     "numbers of float32": (
         lambda: ht.nn.RNN(_cell(), scale=np.float32(0.1), offset=-1.0),
         "plain numbers of Python",
