@@ -44,9 +44,9 @@ class Budget:
         if len(given) != 1 or not set(given) <= set(UNITS):
             raise ValueError(f"budget {budget!r}: give a number of parameters, or one of {UNITS}")
         ((unit, limit),) = given.items()
-        if isinstance(limit, bool) or not isinstance(limit, numbers.Real) or not limit > 0:
+        if isinstance(limit, bool) or not isinstance(limit, numbers.Real) or not float(limit) > 0:
             raise ValueError(f"budget {budget!r}: the limit must be a positive number")
-        return cls(unit, limit)
+        return cls(unit, int(limit) if isinstance(limit, numbers.Integral) else float(limit))
 
     def cost(self, site: Site, choice: Choice) -> float:
         """What a matrix takes."""

@@ -102,8 +102,8 @@ class Frontier:
     def _warn_of_bounds(self, chosen: Mapping[Site, Choice], left: str) -> None:
         """Says so where a budget stays unused because no finer decomposition was made for it."""
         for site, choice in chosen.items():
-            made = choice.error and isinstance(choice.format, HT)
-            if made and paths.is_bounded(choice.format):
+            fmt = choice.format
+            if choice.error and isinstance(fmt, HT) and paths.is_bounded(fmt):
                 warnings.warn(
                     f"{site.name}: the decomposition for budgets stops at ranks of {paths.LEAF} "
                     f"for the input's modes, {paths.INNER} elsewhere; {left} stay unused. "

@@ -176,7 +176,7 @@ def test_an_index_that_does_not_fit_names_the_mode(index, match):
         ["a"],
         [[0], [1, 2]],
         {0: 1},
-        object(),
+        pytest.param(object(), id="object"),
         jnp.ones(()),
         slice(0.0, 2),
         slice("a"),
