@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from jaxtyping import Array, Float
 from ht_jax.compression.sites import Site, as_dense
 from ht_jax.compression.whiten import Whitener
 from ht_jax.formats import HT, Dense, Format, LowRank, Weight
-from ht_jax.tensor import HTTensor, singular_values, truncate
+from ht_jax.tensor import HTTensor, ToleranceWarning, singular_values, truncate
 from ht_jax.tree import DimensionTree
 
 RESOLUTION = 3e-2  # relative error at which the one decomposition of a matrix stops
@@ -110,7 +111,9 @@ def _decomposed(
     if tol is None:
         x, frames = _reduced(x)
         bounds = dict.fromkeys(tree.nodes[:-1], INNER)
-        tensor = HTTensor.from_dense(x, tol=RESOLUTION, ranks=bounds, tree=tree)
+        with warnings.catch_warnings():  # the bounds are meant to win
+            warnings.simplefilter("ignore", ToleranceWarning)
+            tensor = HTTensor.from_dense(x, tol=RESOLUTION, ranks=bounds, tree=tree)
         leaves = {leaf: frame @ tensor.cores[leaf] for leaf, frame in zip(tree.leaves, frames)}
         tensor = HTTensor({**tensor.cores, **leaves}, tree)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Mapping
 from typing import Self
 
@@ -20,7 +21,7 @@ from ht_jax.formats.fitting import check_kernel, fit, mode_pairs, tell_rank
 from ht_jax.formats.ranks import set_ranks
 from ht_jax.formats.weight import Weight
 from ht_jax.network import TensorNetwork
-from ht_jax.tensor import hsvd
+from ht_jax.tensor import ToleranceWarning, hsvd
 from ht_jax.tree import DimensionTree
 
 
@@ -143,7 +144,9 @@ class HT(ModeFormat):
         tree = self.dimension_tree
         pairs = mode_pairs(kernel, self)
         merged = jnp.asarray(pairs).reshape([m * n for m, n in zip(self.in_modes, self.out_modes)])
-        cores = hsvd(merged, tree, tol=tol, ranks=bounds)
+        with warnings.catch_warnings():  # what bounds leave of the tolerance, the fit tells
+            warnings.simplefilter("ignore", ToleranceWarning)
+            cores = hsvd(merged, tree, tol=tol, ranks=bounds)
         found = self.with_ranks(
             {n: c.shape[-1 if tree.is_leaf(n) else 0] for n, c in cores.items()}
         )

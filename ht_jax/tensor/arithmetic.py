@@ -18,7 +18,8 @@ from jaxtyping import Array, Inexact
 
 from ht_jax.tensor.cores import Cores, with_root_axis
 from ht_jax.tensor.linalg import Matrix, backend, einsum, on_host
-from ht_jax.tensor.sources import Product, formed_cores, orthogonal_cores, rowwise, sum_of
+from ht_jax.tensor.scale import Exponent, placed, shifted, unit, widened
+from ht_jax.tensor.sources import Product, Source, formed_cores, rowwise, sum_of, unit_cores
 
 if TYPE_CHECKING:
     from ht_jax.tensor.ht_tensor import HTTensor
@@ -115,7 +116,7 @@ def product_of(x: HTTensor, y: HTTensor) -> Product:
 
 @jax.named_scope("ht.inner")
 def inner(x: HTTensor, y: HTTensor) -> Inexact[Array, ""]:
-    """The inner product, the sum of conj(x) * y.
+    """The inner product, the sum of conj(x) * y; right wherever the dtype can represent it.
 
     Raises:
         ValueError: the shapes or the trees differ.
@@ -127,25 +128,76 @@ def inner(x: HTTensor, y: HTTensor) -> Inexact[Array, ""]:
     48.0
     """
     check_alike(x, y)
-    tree = x.tree
-    left, right = with_root_axis(x.cores, tree), with_root_axis(y.cores, tree)
-    return cross_gramians(left, right, tree)[tree.root][0, 0]
+    root, dtype = x.tree.root, jnp.result_type(x.dtype, y.dtype)
+    left, right = (with_root_axis(widened(t.cores), t.tree) for t in (x, y))
+    (left[root], one), (right[root], other) = unit(left[root]), unit(right[root])
+    products, exponents = scaled_gramians(left, right, x.tree, [root])
+    product = shifted(products[root][0, 0], exponents[root] + one + other)
+    return jnp.asarray(product).astype(dtype)
+
+
+def scaled_gramians(
+    x: Cores, y: Cores, tree: Any, nodes: Sequence[str]
+) -> tuple[Cores, dict[str, Exponent]]:
+    """`cross_gramians` of some nodes, divided by powers of two, and the exponents of these.
+
+    They are 0 as long as the products are well inside the range of the dtype. Under a trace the
+    last one has to do: an overflow goes through to it, and most underflows do.
+    """
+    products = cross_gramians(x, y, tree)
+    xp = backend(*products.values())
+    looked_at = tree.nodes if xp is np else [tree.root]
+    corners = xp.stack([products[node][0, 0] for node in looked_at])
+    info = jnp.finfo(corners.dtype)
+    sizes = abs(jax.lax.stop_gradient(corners) if xp is jnp else corners)
+    low, high = 2.0 ** (info.minexp + info.nmant), 2.0 ** (info.maxexp - info.nmant)
+    inside = (sizes.min() > low) & (sizes.max() < high)
+    zero = 0 if xp is np else jnp.zeros((), np.int32)
+
+    def plainly():
+        return {node: products[node] for node in nodes}, dict.fromkeys(nodes, zero)
+
+    def carefully():
+        found, exponents = _unit_gramians(x, y, tree)
+        return {node: found[node] for node in nodes}, {node: exponents[node] for node in nodes}
+
+    if xp is np:
+        return plainly() if inside else carefully()
+    return jax.lax.cond(inside, plainly, carefully)
+
+
+def _unit_gramians(x: Cores, y: Cores, tree: Any) -> tuple[Cores, dict[str, Exponent]]:
+    """`cross_gramians` with a power of two taken from every core and every product."""
+    products, exponents = {}, {}
+    for node in tree.nodes:
+        (core, one), (other, two) = unit(x[node]), unit(y[node])
+        with np.errstate(under="ignore"):
+            matrix, power = unit(_gramian(core, other, node, tree, products))
+        products[node] = matrix
+        exponents[node] = one + two + power
+        if not tree.is_leaf(node):
+            exponents[node] += sum(exponents[child] for child in tree.children(node))
+    return products, exponents
 
 
 def cross_gramians(x: Cores, y: Cores, tree: Any) -> Cores:
     """The matrices `U_t^H V_t` of all nodes, from cores with the root's axis."""
     products = {}
-    for node in tree.nodes:
-        core, other = x[node].conj(), y[node]
-        if tree.is_leaf(node):
-            products[node] = core.T @ other
-        else:
-            left, right = (products[child] for child in tree.children(node))
-            # (s, l, r): one side after the other, as matrix products
-            half = einsum("slr,mr->slm", other, right)
-            half = einsum("slm,kl->skm", half, left)
-            products[node] = core.reshape(core.shape[0], -1) @ half.reshape(half.shape[0], -1).T
+    with np.errstate(over="ignore", invalid="ignore"):  # see scaled_gramians
+        for node in tree.nodes:
+            products[node] = _gramian(x[node], y[node], node, tree, products)
     return products
+
+
+def _gramian(x: Matrix, y: Matrix, node: str, tree: Any, products: Cores) -> Matrix:
+    core = x.conj()
+    if tree.is_leaf(node):
+        return core.T @ y
+    left, right = (products[child] for child in tree.children(node))
+    # (s, l, r): one side after the other, as matrix products
+    half = einsum("slr,mr->slm", y, right)
+    half = einsum("slm,kl->skm", half, left)
+    return core.reshape(core.shape[0], -1) @ half.reshape(half.shape[0], -1).T
 
 
 @jax.custom_jvp
@@ -158,16 +210,28 @@ def norm(x: HTTensor) -> Inexact[Array, ""]:
     >>> float(norm(ones((2, 3, 6))))
     6.0
     """
-    root = orthogonal_cores(sum_of([on_host(x.cores)], x.tree))[x.tree.root]
-    return jnp.asarray(backend(root).linalg.norm(root.reshape(-1)))
+    size, exponent = unit_norm(sum_of([widened(on_host(x.cores))], x.tree))
+    return jnp.asarray(shifted(size, exponent)).astype(jnp.finfo(x.dtype).dtype)
+
+
+def unit_norm(source: Source) -> tuple[Matrix, Exponent]:
+    """The norm of a source, divided by a power of two, and the exponent of that."""
+    cores, exponent = unit_cores(source)
+    root = cores[source.tree.root]
+    return backend(root).linalg.norm(root.reshape(-1)), exponent
 
 
 @norm.defjvp
 def _norm_jvp(primals, tangents):
     (x,), (dx,) = primals, tangents
-    size = norm(x)
-    _, change = jax.jvp(lambda t: inner(t, t).real, (x,), (dx,))
-    return size, change / (2 * jnp.where(size > 0, size, 1))
+    size, exponent = unit_norm(sum_of([widened(x.cores)], x.tree))
+    units = {node: unit(core) for node, core in x.cores.items()}
+    direction = dataclasses.replace(x, cores={node: core for node, (core, _) in units.items()})
+    _, change = jax.jvp(lambda t: inner(direction, t).real, (x,), (dx,))
+    power = sum(power for _, power in units.values()) - exponent
+    dtype = change.dtype
+    change = shifted(change / jnp.where(size > 0, size, 1).astype(dtype), power)
+    return jnp.asarray(shifted(size, exponent)).astype(dtype), change
 
 
 def distance(x: HTTensor, y: HTTensor) -> Inexact[Array, ""]:
@@ -196,5 +260,6 @@ def orthogonalize(x: HTTensor) -> HTTensor:
     >>> bool(jnp.isclose(jnp.linalg.norm(t.cores["leaf_0"]), 1))
     True
     """
-    cores = orthogonal_cores(sum_of([on_host(x.cores)], x.tree))
+    cores, exponent = unit_cores(sum_of([widened(on_host(x.cores))], x.tree))
+    cores = placed(cores, x.tree, exponent, x.dtype)
     return dataclasses.replace(x, cores=jax.tree.map(jnp.asarray, cores))

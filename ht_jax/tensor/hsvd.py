@@ -1,25 +1,30 @@
 """The hierarchical SVD: a dense tensor into leaf frames and transfer tensors.
 
-Every node projects the tensor that its predecessors left, so the squared errors add up exactly
-and what one node does not spend, later ones may; the ranks of all nodes are then chosen together
-(Grasedyck 2010, section 3; Kressner and Tobler 2014, section 4).
+Every node projects the tensor that its predecessors left. These projections commute, and so
+`X - P_n .. P_1 X` is a sum of orthogonal parts: the squared errors add up exactly, and what one
+node does not spend, later ones may. The result lies in the frames of that pass, its truncation
+too, so the squared error of the second adds to that of the first; there the ranks of all nodes are
+chosen together (Grasedyck 2010, section 3; Kressner and Tobler 2014, section 4).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from ht_jax.tensor.cores import Cores, rank
+from ht_jax.tensor import cores as _cores
+from ht_jax.tensor.cores import Cores, rank, rank_bounds
 from ht_jax.tensor.linalg import Matrix, adjoint, backend, is_traced, lower, on_host
+from ht_jax.tensor.scale import Exponent, exponent_of, placed, shifted, widened
 from ht_jax.tensor.sources import sum_of
 from ht_jax.tensor.spectrum import Projector
+from ht_jax.tensor.tolerance import Attempt, Limits, check_tolerance, kept
 from ht_jax.tensor.truncation import truncated_within
 from ht_jax.tree import DimensionTree
 
@@ -33,6 +38,7 @@ def hsvd(
     *,
     tol: float | None = None,
     abs_tol: float | None = None,
+    max_rank: int | None = None,
     ranks: Mapping[str, int] | None = None,
     order: Order = "leaves to root",
     key: Array | None = None,
@@ -45,6 +51,7 @@ def hsvd(
         tol: relative Frobenius error to keep: the ranks come out as small as that allows.
             Their number depends on the values, so this runs outside of jit only.
         abs_tol: absolute Frobenius error to keep; with both, the larger error is allowed.
+        max_rank: bound on all ranks.
         ranks: bound on the rank of each node, by name; nodes that are absent have none.
         order: leaves to root is far cheaper; root to leaves makes the largest matrix first.
         key: randomized range finders (Halko, Martinsson and Tropp 2011, algorithm 4.4) where a
@@ -56,7 +63,10 @@ def hsvd(
 
     Raises:
         ValueError: the number of axes is not the number of leaves, a value of `x` is not
-            finite, or `tol` is below what the dtype of `x` can resolve, or `x` is traced.
+            finite, `x` is traced where a tolerance is given, or its dtype does not resolve that.
+
+    Warns:
+        ToleranceWarning: a bound on the ranks does not allow the tolerance.
 
     >>> cores = hsvd(jnp.ones((2, 3, 4)), DimensionTree.balanced(3), tol=1e-4)
     >>> cores["leaf_2"].shape, cores["node_0_2"].shape
@@ -64,79 +74,94 @@ def hsvd(
     """
     if x.ndim != tree.num_modes:
         raise ValueError(f"x has {x.ndim} axes, but the tree {tree} has {tree.num_modes} leaves")
-    bounds = ranks or {}
+    limits = Limits(tol, abs_tol, max_rank, ranks)
+    bounds = rank_bounds(tree, max_rank, ranks)
+    if tol is not None or abs_tol is not None:
+        check_tolerance(x, tol, abs_tol)
+    scaled, exponent = _scaled(on_host(widened(x)))
     if tol is None and abs_tol is None:
-        cores, _ = _pass(on_host(x), tree, Projector(bounds, None, key), order)
-        return jax.tree.map(jnp.asarray, cores)
-    check_tolerance(x, tol, abs_tol)
-    cores = _within(on_host(x), tree, tol or 0.0, abs_tol or 0.0, bounds, order, key)
+        cores, _ = _pass(scaled, tree, Projector(bounds, None, key), order)
+        cores = placed(cores, tree, exponent, x.dtype)
+    else:
+        cores = _within(scaled, int(exponent), tree, limits, bounds, x.dtype, order, key)
     return jax.tree.map(jnp.asarray, cores)
-
-
-def check_tolerance(x: Array, tol: float | None, abs_tol: float | None) -> None:
-    """Raises ValueError for a tolerance under a trace, not positive, or below the dtype's reach."""
-    if is_traced(x):
-        raise ValueError(
-            f"tol={tol}, abs_tol={abs_tol}: x is traced, but the ranks depend on the values; "
-            "call this outside of jit, vmap and grad, or give max_rank= or ranks= instead"
-        )
-    resolution = float(jnp.finfo(x.dtype).eps)
-    if tol is not None and not tol >= resolution:
-        raise ValueError(
-            f"tol {tol} is below the resolution {resolution:.1e} of {x.dtype}: "
-            "use float64 (jax.config.update('jax_enable_x64', True)) or a larger tol"
-        )
-    if abs_tol is not None and not abs_tol > 0:
-        raise ValueError(f"abs_tol {abs_tol} is not positive")
 
 
 def _within(
     x: Matrix,
+    exponent: int,
     tree: DimensionTree,
-    tol: float,
-    abs_tol: float,
+    limits: Limits,
     bounds: Mapping[str, int],
+    dtype: Any,
     order: Order,
     key: Array | None,
 ) -> Cores:
-    x, scale = _scaled(x)
-    norm = _norm(x)
-    error = max(tol * norm, abs_tol / scale)
-    if 0 < norm * float(jnp.finfo(x.dtype).eps) > error:
+    norm, eps = _norm(x), float(jnp.finfo(dtype).eps)
+    allowed = max((limits.tol or 0.0) * norm, float(np.ldexp(limits.abs_tol or 0.0, -exponent)))
+    if 0 < norm * eps > allowed:
         raise ValueError(
-            f"abs_tol {abs_tol} is below the resolution {jnp.finfo(x.dtype).eps:.1e} of {x.dtype} "
-            f"times the norm {norm * scale:.1e} of x: use float64 or a larger abs_tol"
+            f"abs_tol {limits.abs_tol} is below the resolution {eps:.1e} of {dtype} "
+            f"times the norm {np.ldexp(norm, exponent):.1e} of x: use float64 or a larger abs_tol"
         )
-    # A hair less than all of it: the rounding of the sums must not exceed the tolerance.
-    budget = error**2 * (1 - 1e-3)
+
+    def attempt(share: float) -> Attempt:
+        budget = (share * allowed) ** 2
+        cores, spent = _projected(x, tree, budget, norm, bounds, order, key)
+        cores, power, error, _ = truncated_within(
+            sum_of([cores], tree), 0.0, math.sqrt(max(budget - spent, 0.0)), bounds
+        )
+        error = math.sqrt(spent + error**2 * max(norm**2 - spent, 0.0))
+        rounding = eps * math.sqrt(sum(_cores.ranks(cores, tree).values()))
+        cores = placed(cores, tree, power + exponent, dtype)
+        if norm == 0:
+            return Attempt(cores, 0.0, 1.0, 0.0)
+        return Attempt(cores, error / norm, allowed / norm, rounding)
+
+    def measured(cores: Cores) -> float:
+        cores = placed(widened(cores), tree, -exponent)
+        return _norm(_cores.to_dense(cores, tree) - x) / norm
+
+    return kept(attempt, measured, limits)
+
+
+def _projected(
+    x: Matrix,
+    tree: DimensionTree,
+    budget: float,
+    norm: float,
+    bounds: Mapping[str, int],
+    order: Order,
+    key: Array | None,
+) -> tuple[Cores, float]:
+    """The first pass, and the squared error that it spent."""
     first = Projector(bounds, _FIRST**2 * budget, key, norm**2)
     cores, spent = _pass(x, tree, first, order)
     if spent > budget:  # the Gram matrices missed it: their error is that of the squares
         cores, spent = _pass(x, tree, Projector(bounds, _FIRST**2 * budget, key), order)
-    rest = math.sqrt(max(budget - spent, 0.0))
-    cores, _ = truncated_within(sum_of([cores], tree), 0.0, rest, bounds)
-    return {**cores, tree.root: cores[tree.root] * np.asarray(scale, x.dtype)[()]}
+    return cores, spent
 
 
-def _scaled(x: Matrix) -> tuple[Matrix, float]:
-    """A tensor whose squares neither overflow nor vanish, and what it was divided by."""
-    norm = _norm(x)
-    tiny = float(jnp.finfo(x.dtype).tiny) ** 0.5
-    if math.isfinite(norm) and (norm > tiny * 1e3 * math.sqrt(max(x.size, 1))):
-        return x, 1.0
-    largest = float(abs(x).max())
-    if not math.isfinite(largest):
-        raise ValueError(
-            f"x holds {'nan' if math.isnan(largest) else 'inf'}: every value must be finite"
-        )
-    if largest == 0.0:
-        return x, 1.0
-    scale = 2.0 ** math.floor(math.log2(largest))
-    return x / np.asarray(scale, x.dtype)[()], scale
+def _scaled(x: Matrix) -> tuple[Matrix, Exponent]:
+    """A tensor whose squares neither overflow nor vanish, and the exponent it was freed of.
+
+    Raises:
+        ValueError: a value is known not to be finite.
+    """
+    if not is_traced(x):
+        near = jnp.finfo(x.dtype).maxexp // 6
+        if 2.0**-near < _norm(x) < 2.0**near:
+            return x, 0  # one look at it: the largest entry takes two
+        largest = float(abs(x).max())
+        if not math.isfinite(largest):
+            name = "nan" if math.isnan(largest) else "inf"
+            raise ValueError(f"x holds {name}: every value must be finite")
+    exponent = exponent_of(x)
+    return shifted(x, -exponent), exponent
 
 
 def _norm(x: Matrix) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         flat = x.reshape(-1)
         return math.sqrt(abs(float(backend(x).vdot(flat, flat).real)))
 
@@ -158,16 +183,43 @@ def _pass(
 def _leaves_to_root(x: Matrix, tree: DimensionTree, projector: Projector) -> tuple[Cores, float]:
     open_nodes, cores = list(tree.leaves), {}
     nodes = [*tree.leaves, *(n for n in tree.inner if n != tree.root)]
+    size, traced = dict(zip(tree.leaves, x.shape)), is_traced(x)
     for n, node in enumerate(nodes):
         if not tree.is_leaf(node):
             x, open_nodes = _join(x, open_nodes, node, tree.children(node))
         axis = open_nodes.index(node)
-        frame = projector.frame(unfolding(x, axis), node, len(nodes) - n)
-        x = _apply(frame, x, axis)
+        matrix = unfolding(x, axis)
+        if traced and _is_whole(matrix, tree, nodes[n:], size, projector.bounds):
+            frame, x = matrix, _identity(x, axis)
+        else:
+            frame = projector.frame(matrix, node, len(nodes) - n)
+            x = _apply(frame, x, axis)
         cores[node] = _as_core(frame, tree, node, cores)
     left, right = tree.children(tree.root)
     cores[tree.root] = x if open_nodes == [left, right] else x.T
     return cores, projector.audited(x)
+
+
+def _is_whole(matrix: Matrix, tree, nodes, size, bounds) -> bool:
+    """Whether neither the first of some nodes nor those after it cut anything of a high matrix.
+
+    Such a matrix A is its own frame, A = A 1: the derivative of that exists whatever the rank of A
+    is, that of A = U (U^H A) only where the columns of A are independent.
+    """
+    rows, cols = matrix.shape
+
+    def cut(node: str) -> bool:
+        most = math.prod(size[f"leaf_{k}"] for k in tree.modes(node))
+        return bounds.get(node, cols) < min(cols, most)
+
+    return rows > cols and not any(cut(node) for node in nodes)
+
+
+def _identity(x: Matrix, axis: int) -> Matrix:
+    """The identity, in the place of a tensor of which one axis became a frame."""
+    others = x.shape[:axis] + x.shape[axis + 1 :]
+    eye = jnp.eye(math.prod(others), dtype=x.dtype).reshape(-1, *others)
+    return jnp.moveaxis(eye, 0, axis)
 
 
 def _root_to_leaves(x: Matrix, tree: DimensionTree, projector: Projector) -> tuple[Cores, float]:

@@ -109,9 +109,8 @@ class HTTensor:
         """The hierarchical SVD of a dense tensor.
 
         Args:
-            x: tensor with d axes, any of which may have size 1; half precision is widened to
-                float32.
-            tol: relative Frobenius error: kept, unless a rank is bounded besides.
+            x: tensor with d axes, any of which may have size 1.
+            tol: relative Frobenius error: kept; a bound on ranks that does not allow it warns.
             abs_tol: absolute Frobenius error; with both, the larger error is allowed.
             max_rank: bound on all ranks; static, so this works under jit, vmap and grad.
             ranks: bound on ranks by node name, likewise.
@@ -122,6 +121,11 @@ class HTTensor:
         Raises:
             ValueError: a tolerance under a trace or below the dtype's reach, an unknown node, a
                 rank below 1, values that are not finite.
+
+        Warns:
+            ToleranceWarning: a bound on the ranks does not allow the tolerance.
+
+        The derivative is that of `truncate`; where the bounds cut nothing, that of the identity.
 
         Source: Grasedyck 2010, section 3; Kressner and Tobler 2014, section 4.
 
@@ -134,12 +138,9 @@ class HTTensor:
         if not jnp.issubdtype(x.dtype, jnp.inexact):
             raise ValueError(f"x has dtype {x.dtype}: give a floating or complex one")
         checked_shape(x.shape)
-        x = x if x.dtype.itemsize > 2 else x.astype(jnp.float32)  # LAPACK knows no half precision
         tree = as_tree(tree, x.ndim)
-        bounds = _cores.rank_bounds(tree, max_rank, ranks)
-        return cls(
-            hsvd(x, tree, tol=tol, abs_tol=abs_tol, ranks=bounds, order=order, key=key), tree
-        )
+        limits: Any = {"tol": tol, "abs_tol": abs_tol, "max_rank": max_rank, "ranks": ranks}
+        return cls(hsvd(x, tree, **limits, order=order, key=key), tree)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -3,7 +3,9 @@
 Only the span of the leading left singular vectors U_1 of A = U S V^H enters a tensor, so their
 derivative is taken in the gauge U_1^H dU_1 = 0:
 `dU_1 = U_2 [U_2^H (dA A^H + A dA^H) U_1]_ij / (s_j^2 - s_i^2)`, finite as long as the last value
-kept is larger than the first one dropped, whatever coincides within either group.
+kept is larger than the first one dropped, whatever coincides within either group. Where a value
+kept and one dropped are equal up to rounding (`_CLOSED`), any mixture of their vectors would do:
+that part of the derivative does not exist, and is left out.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from jax.core import Tracer
 _BLOCK = 2**17  # numbers in a block of a QR decomposition
 _LARGE = 2**12  # numbers from which matrix products are faster than LAPACK's QR and SVD
 _RESOLVED = 1000.0  # squared errors this many times eps are resolved by a Gram matrix
+_CLOSED = 16.0  # gaps below this many times eps, sqrt(rows) and the largest value are rounding
 
 Matrix = Any  # np.ndarray or jax.Array: what an operation gets decides what it returns
 
@@ -216,10 +219,13 @@ def _leading_jvp(rank, primals, tangents):
     (a,), (da,) = primals, tangents
     u, s = left_vectors(a)
     u1, u2, kept, dropped = u[:, :rank], u[:, rank:], s[:rank], s[rank:]
+    # By the largest value: homogeneous of degree 0, and no square leaves the range.
+    size = jnp.where(s[0] > 0, s[0], 1)
+    a, da, kept, dropped = (x / size.astype(x.dtype) for x in (a, da, kept, dropped))
     moved = da @ (adjoint(a) @ u1) + a @ (adjoint(da) @ u1)
-    du = u2 @ (adjoint(u2) @ moved * _inverse(kept**2 - dropped[:, None] ** 2, a))
+    du = u2 @ (adjoint(u2) @ moved * _inverse(kept, dropped[:, None], a))
     if a.shape[0] > u.shape[1]:
-        du = du + (moved - u @ (adjoint(u) @ moved)) * _inverse(kept**2, a)
+        du = du + (moved - u @ (adjoint(u) @ moved)) * _inverse(kept, jnp.zeros_like(kept), a)
     return u1, du
 
 
@@ -248,8 +254,9 @@ def _leading_of_gram_jvp(rank, primals, tangents):
     squares, u = _eigh(squared)
     u1, u2 = u[..., :rank], u[..., rank:]
     gaps = squares[..., None, :rank] - squares[..., rank:, None]
+    least = _rounding(squared) * squares[..., :1, None]
     turned = jnp.swapaxes(u2, -1, -2).conj() @ change @ u1
-    du = u2 @ (turned * _inverse(gaps, squared))
+    du = u2 @ (turned * _reciprocal(gaps, least).astype(u.dtype))
     good = _resolved(squares, rank)
     return (u1, good), (du, np.zeros(good.shape, jax.dtypes.float0))
 
@@ -265,7 +272,17 @@ def _eigh(squared: Matrix) -> tuple[Matrix, Matrix]:
     return squares[..., ::-1], u[..., ::-1]
 
 
-def _inverse(gap: jax.Array, like: jax.Array) -> jax.Array:
-    """1 / gap, and 0 where there is no gap: the derivative does not exist there."""
-    closed = gap <= 0
-    return jnp.where(closed, 0, 1 / jnp.where(closed, 1, gap)).astype(like.dtype)
+def _inverse(kept: jax.Array, dropped: jax.Array, a: jax.Array) -> jax.Array:
+    """1 / (s_j^2 - s_i^2) of singular values of `a` of order 1; 0 where the gap is closed."""
+    gaps = _reciprocal(kept - dropped, jnp.asarray(_rounding(a), kept.dtype))
+    return (gaps / jnp.where(gaps > 0, kept + dropped, 1)).astype(a.dtype)
+
+
+def _rounding(a: jax.Array) -> float:
+    """The error of singular values of order 1, and some times more."""
+    return _CLOSED * float(jnp.finfo(a.dtype).eps) * a.shape[-2] ** 0.5
+
+
+def _reciprocal(gap: jax.Array, least: jax.Array) -> jax.Array:
+    closed = gap <= least
+    return jnp.where(closed, 0, 1 / jnp.where(closed, 1, gap))

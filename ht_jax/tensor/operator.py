@@ -26,7 +26,8 @@ from ht_jax.tensor.ht_tensor import HTTensor, as_tree
 from ht_jax.tensor.linalg import Matrix, einsum, on_host
 from ht_jax.tensor.scalars import divide, is_number
 from ht_jax.tensor.sources import Product, formed_cores
-from ht_jax.tensor.truncate import Limits
+from ht_jax.tensor.tolerance import Limits
+from ht_jax.tensor.truncate import truncated
 
 
 @jax.tree_util.register_dataclass
@@ -162,7 +163,7 @@ def apply(operator: HTOperator, x: HTTensor | HTOperator, **limits: Any) -> HTTe
     """
     operator, x = on_host((operator, x))
     source, wrap, arrays = _product(operator, x)
-    return wrap(Limits(**limits).apply(source, arrays))
+    return wrap(truncated(source, arrays, Limits(**limits)))
 
 
 def _product(a: HTOperator, x: Any):

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from ht_jax.tensor.exchange import SHARE, exchanged
-from ht_jax.tensor.hsvd import check_tolerance
 from ht_jax.tensor.ht_tensor import HTTensor, as_tree
 from ht_jax.tensor.linalg import Matrix, backend, einsum, on_host
 from ht_jax.tensor.sources import orthogonal_cores, sum_of
+from ht_jax.tensor.tolerance import check_tolerance
 from ht_jax.tensor.truncate import truncate
 from ht_jax.tree import DimensionTree, Nested
 

@@ -17,7 +17,8 @@ import optax
 from ht_jax.tensor.arithmetic import inner, orthogonalize
 from ht_jax.tensor.ht_tensor import HTTensor
 from ht_jax.tensor.linalg import Matrix, backend
-from ht_jax.tensor.truncate import reduced_gramians
+from ht_jax.tensor.scale import shifted
+from ht_jax.tensor.truncate import unit_reduced_gramians
 
 
 @jax.named_scope("ht.horizontal")
@@ -39,14 +40,14 @@ def horizontal(x: HTTensor, gradient: HTTensor) -> HTTensor:
     """
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise ValueError(f"x is {x.dtype}: optimisation is for real tensors")
-    gramians, found = reduced_gramians(x), {x.tree.root: gradient.cores[x.tree.root]}
-    for node, gramian in gramians.items():
+    found = {x.tree.root: gradient.cores[x.tree.root]}
+    for node, (gramian, exponent) in unit_reduced_gramians(x).items():
         leaf = x.tree.is_leaf(node)
         frame, slope = (_frame(t.cores[node], leaf) for t in (x, gradient))
         slope = slope - frame @ (frame.T @ slope)
         eps = jnp.finfo(x.dtype).eps * jnp.trace(gramian)
         shift = eps * jnp.eye(len(gramian), dtype=gramian.dtype)
-        slope = jnp.linalg.solve(gramian + shift, slope.T)  # (r, rows)
+        slope = shifted(jnp.linalg.solve(gramian + shift, slope.T), -exponent)  # (r, rows)
         found[node] = slope.T if leaf else slope.reshape(x.cores[node].shape)
     return HTTensor({node: found[node] for node in x.tree.nodes}, x.tree)
 

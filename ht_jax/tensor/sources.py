@@ -16,6 +16,7 @@ import jax
 from ht_jax.tensor.arrays import as_cores
 from ht_jax.tensor.cores import Cores, with_root_axis, without_root_axis
 from ht_jax.tensor.linalg import Matrix, backend, einsum, orthonormal, orthonormal_rows
+from ht_jax.tensor.scale import Exponent, placed, unit
 from ht_jax.tree import DimensionTree
 
 
@@ -139,22 +140,37 @@ def sum_of(terms: Sequence[Mapping[str, Matrix]], tree: DimensionTree) -> Sum:
     return Sum([with_root_axis(term, tree) for term in terms], tree)
 
 
-@jax.named_scope("ht.orthogonalize")
 def orthogonal_cores(source: Source) -> Cores:
     """Cores with orthonormal frames at every node but the root, which carries the norm."""
-    tree, cores, rest = source.tree, {}, {}
+    cores, exponent = unit_cores(source)
+    return placed(cores, source.tree, exponent)
+
+
+@jax.named_scope("ht.orthogonalize")
+def unit_cores(source: Source) -> tuple[Cores, Exponent]:
+    """`orthogonal_cores` with a root near 1, and the exponent of the tensor.
+
+    Every triangular factor is freed of its power of two, so no product of them overflows.
+    """
+    tree, cores, rest, exponent = source.tree, {}, {}, 0
     for node in tree.nodes:
         if tree.is_leaf(node):
             core = source.leaf(node)
-            if node != tree.root:
-                core, rest[node] = orthonormal(core)
         else:
             core = source.join(node, *(rest.pop(child) for child in tree.children(node)))
-            if node != tree.root:
-                low, rows = orthonormal_rows(core.reshape(core.shape[0], -1))
-                core, rest[node] = rows.reshape(-1, *core.shape[1:]), low.T
-        cores[node] = core
-    return without_root_axis(cores, tree)
+        if node == tree.root:
+            cores[node] = core
+            continue
+        if tree.is_leaf(node):
+            cores[node], factor = orthonormal(core)
+        else:
+            low, rows = orthonormal_rows(core.reshape(core.shape[0], -1))
+            cores[node], factor = rows.reshape(-1, *core.shape[1:]), low.T
+        rest[node], power = unit(factor)
+        exponent = exponent + power
+    cores = without_root_axis(cores, tree)
+    cores[tree.root], power = unit(cores[tree.root])
+    return cores, exponent + power
 
 
 @jax.named_scope("ht.form")

@@ -6,9 +6,7 @@ that forming them would take (Kressner and Tobler 2014, section 6).
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,66 +14,67 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from ht_jax.tensor.arithmetic import check_alike, cross_gramians, product_of
-from ht_jax.tensor.cores import Cores, rank_bounds, with_root_axis
-from ht_jax.tensor.hsvd import check_tolerance
+from ht_jax.tensor.arithmetic import (
+    check_alike,
+    product_of,
+    scaled_gramians,
+    unit_norm,
+)
+from ht_jax.tensor.cores import Cores, rank_bounds, ranks, with_root_axis
 from ht_jax.tensor.ht_tensor import HTTensor, as_tree
-from ht_jax.tensor.linalg import backend, einsum, on_host
+from ht_jax.tensor.linalg import Matrix, backend, einsum, on_host
 from ht_jax.tensor.linalg import singular_values as _values
-from ht_jax.tensor.sources import CPSum, Source, cp_factors, orthogonal_cores, sum_of
+from ht_jax.tensor.scale import Exponent, placed, shifted, unit, widened
+from ht_jax.tensor.sources import (
+    CPSum,
+    Source,
+    Sum,
+    cp_factors,
+    orthogonal_cores,
+    sum_of,
+    unit_cores,
+)
+from ht_jax.tensor.tolerance import Attempt, Limits, check_tolerance, kept
+from ht_jax.tensor.tolerance import ToleranceWarning as ToleranceWarning
 from ht_jax.tensor.truncation import truncated_cores, truncated_within, weights
 from ht_jax.tree import DimensionTree, Nested
 
 
-class ToleranceWarning(UserWarning):
-    """A bound on the ranks did not allow the tolerance.
+def truncated(source: Source, arrays: Any, limits: Limits) -> HTTensor:
+    """Truncates a source that is made of `arrays`, to their dtype."""
+    tree, dtype = source.tree, jnp.result_type(*jax.tree.leaves(arrays))
+    bounds = rank_bounds(tree, limits.max_rank, limits.ranks)
+    if limits.tol is None and limits.abs_tol is None:
+        cores, exponent = truncated_cores(source, bounds)
+        cores = placed(cores, tree, exponent, dtype)
+    else:
+        for leaf in jax.tree.leaves(arrays):
+            check_tolerance(leaf, limits.tol, limits.abs_tol)
+        cores = _within(source, dtype, limits, bounds)
+    return HTTensor(jax.tree.map(jnp.asarray, cores), tree)
 
-    Example:
-        >>> import ht_jax as ht, jax, warnings
-        >>> t = ht.tensor.random(jax.random.key(0), (4, 4, 4), 3)
-        >>> with warnings.catch_warnings(record=True, action="always") as told:
-        ...     _ = truncate(t, tol=1e-3, max_rank=1)
-        >>> print(told[0].message)
-        max_rank=1, ranks=None allow an error of ... only, above the ... asked for
-    """
+
+def _within(source: Source, dtype: Any, limits: Limits, bounds: Mapping[str, int]) -> Cores:
+    tree = source.tree
+
+    def attempt(share: float) -> Attempt:
+        tolerances = limits.tol or 0.0, limits.abs_tol or 0.0
+        cores, exponent, error, allowed = truncated_within(source, *tolerances, bounds, share)
+        rounding = float(jnp.finfo(dtype).eps) * math.sqrt(sum(ranks(cores, tree).values()))
+        return Attempt(placed(cores, tree, exponent, dtype), error, allowed, rounding)
+
+    return kept(attempt, lambda cores: _missed(source, cores), limits)
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """How far to truncate: see `truncate`."""
-
-    tol: float | None = None
-    abs_tol: float | None = None
-    max_rank: int | None = None
-    ranks: Mapping[str, int] | None = None
-
-    def apply(self, source: Source, arrays: Any) -> HTTensor:
-        """Truncates a source that is made of `arrays`."""
-        bounds = rank_bounds(source.tree, self.max_rank, self.ranks)
-        if self.tol is None and self.abs_tol is None:
-            cores = truncated_cores(source, bounds)
-        else:
-            for leaf in jax.tree.leaves(arrays):
-                check_tolerance(leaf, self.tol, self.abs_tol)
-            cores = self._within(source, bounds)
-        return HTTensor(jax.tree.map(jnp.asarray, cores), source.tree)
-
-    def _within(self, source: Source, bounds: Mapping[str, int]) -> Cores:
-        relative, absolute = self.tol or 0.0, self.abs_tol or 0.0
-        cores, spent = truncated_within(source, relative, absolute, bounds)
-        kept = math.sqrt(float((abs(cores[source.tree.root]) ** 2).sum()))
-        if not math.isfinite(kept):
-            raise ValueError("the tensor holds values that are not finite")
-        error = math.sqrt(spent)
-        allowed = max(relative * math.hypot(kept, error), absolute)
-        if error > allowed * (1 + 1e-6):
-            warnings.warn(
-                f"max_rank={self.max_rank}, ranks={self.ranks} allow an error of {error:.1e} "
-                f"only, above the {allowed:.1e} asked for",
-                ToleranceWarning,
-                stacklevel=4,
-            )
-        return cores
+def _missed(source: Source, cores: Cores) -> float:
+    """The error of a truncated tensor, relative to the norm of the source."""
+    tree = source.tree
+    if not isinstance(source, Sum):
+        source = sum_of([orthogonal_cores(source)], tree)
+    minus = with_root_axis(widened(cores), tree)
+    minus[tree.root] = -minus[tree.root]
+    (size, e), (error, k) = map(unit_norm, (source, Sum([*source.terms, minus], tree)))
+    return math.ldexp(float(error / size), int(k) - int(e)) if size else 0.0
 
 
 def truncate(
@@ -137,8 +136,8 @@ def truncate_sum(
     """
     for term in terms[1:]:
         check_alike(terms[0], term)
-    arrays = on_host([term.cores for term in terms])
-    return Limits(tol, abs_tol, max_rank, ranks).apply(sum_of(arrays, terms[0].tree), arrays)
+    arrays, limits = on_host([term.cores for term in terms]), Limits(tol, abs_tol, max_rank, ranks)
+    return truncated(sum_of(widened(arrays), terms[0].tree), arrays, limits)
 
 
 def truncate_product(
@@ -156,8 +155,8 @@ def truncate_product(
     >>> float(truncate_product(ones((2, 3)), 2 * ones((2, 3)), max_rank=1)[0, 0])
     2.0
     """
-    x, y = on_host((x, y))
-    return Limits(tol, abs_tol, max_rank, ranks).apply(product_of(x, y), (x, y))
+    arrays, limits = on_host((x, y)), Limits(tol, abs_tol, max_rank, ranks)
+    return truncated(product_of(*widened(arrays)), arrays, limits)
 
 
 def truncate_cp(
@@ -185,7 +184,7 @@ def truncate_cp(
     """
     tree = as_tree(tree, len(factors))
     arrays = on_host(cp_factors(factors, weights))
-    return Limits(tol, abs_tol, max_rank, ranks).apply(CPSum(arrays, tree), arrays)
+    return truncated(CPSum(widened(arrays), tree), arrays, Limits(tol, abs_tol, max_rank, ranks))
 
 
 def singular_values(x: HTTensor) -> dict[str, Float[Array, " r"]]:
@@ -195,8 +194,9 @@ def singular_values(x: HTTensor) -> dict[str, Float[Array, " r"]]:
     >>> float(singular_values(ones((2, 3, 6)))["leaf_1"][0])
     6.0
     """
-    cores = orthogonal_cores(sum_of([on_host(x.cores)], x.tree))
-    return {n: jnp.asarray(_values(factor)) for n, factor in weights(cores, x.tree).items()}
+    cores, exponent = unit_cores(sum_of([widened(on_host(x.cores))], x.tree))
+    found = {n: shifted(_values(f), exponent) for n, f in weights(cores, x.tree).items()}
+    return {n: jnp.asarray(values).astype(jnp.finfo(x.dtype).dtype) for n, values in found.items()}
 
 
 @jax.named_scope("ht.gramians")
@@ -211,13 +211,20 @@ def reduced_gramians(x: HTTensor) -> dict[str, Inexact[Array, "r r"]]:
     >>> reduced_gramians(ones((2, 3)))["leaf_0"].tolist()
     [[3.0]]
     """
-    tree, cores = x.tree, with_root_axis(x.cores, x.tree)
-    below = cross_gramians(cores, cores, tree)
-    above = {tree.root: backend(*cores.values()).ones((1, 1), x.dtype)}
+    found = unit_reduced_gramians(x).items()
+    return {node: jnp.asarray(shifted(g, e)).astype(x.dtype) for node, (g, e) in found}
+
+
+def unit_reduced_gramians(x: HTTensor) -> dict[str, tuple[Matrix, Exponent]]:
+    """`reduced_gramians`, divided by powers of two, and the exponents of these."""
+    tree, cores = x.tree, with_root_axis(widened(x.cores), x.tree)
+    below, exponents = scaled_gramians(cores, cores, tree, tree.nodes)
+    above = {tree.root: (backend(*cores.values()).ones((1, 1), cores[tree.root].dtype), 0)}
     for node in reversed(tree.inner):
         left, right = tree.children(node)
-        core = cores[node]
-        turned = einsum("slr,st->tlr", core, above[node])
-        above[left] = einsum("tlr,tmq,rq->lm", turned, core.conj(), below[right].conj())
-        above[right] = einsum("tlr,tmq,lm->rq", turned, core.conj(), below[left].conj())
+        core, power = unit(cores[node])
+        turned, power = einsum("slr,st->tlr", core, above[node][0]), above[node][1] + 2 * power
+        for child, other, legs in (left, right, "tlr,tmq,rq->lm"), (right, left, "tlr,tmq,lm->rq"):
+            gramian, own = unit(einsum(legs, turned, core.conj(), below[other].conj()))
+            above[child] = gramian, own + power + exponents[other]
     return {node: above[node] for node in tree.nodes if node != tree.root}
