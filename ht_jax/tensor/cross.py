@@ -20,11 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ht_jax.tensor.hsvd import check_tolerance
 from ht_jax.tensor.ht_tensor import HTTensor, as_tree
 from ht_jax.tensor.modes import elements
 from ht_jax.tensor.pivots import Entries, Function, Search
-from ht_jax.tensor.truncate import ToleranceWarning
+from ht_jax.tensor.tolerance import ToleranceWarning, check_tolerance
 from ht_jax.tree import DimensionTree, Nested
 
 

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from ht_jax.tensor.arithmetic import check_alike, distance, inner, norm, orthogonalize
-from ht_jax.tensor.hsvd import check_tolerance
 from ht_jax.tensor.ht_tensor import HTTensor
 from ht_jax.tensor.linalg import on_host
 from ht_jax.tensor.operator import HTOperator, apply, quadratic
+from ht_jax.tensor.tolerance import check_tolerance
 from ht_jax.tensor.truncate import ToleranceWarning, truncate_sum
 
 

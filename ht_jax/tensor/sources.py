@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import jax
+import numpy as np
 
 from ht_jax.tensor.arrays import as_cores
 from ht_jax.tensor.cores import Cores, with_root_axis, without_root_axis
@@ -166,7 +167,8 @@ def unit_cores(source: Source) -> tuple[Cores, Exponent]:
         else:
             low, rows = orthonormal_rows(core.reshape(core.shape[0], -1))
             cores[node], factor = rows.reshape(-1, *core.shape[1:]), low.T
-        rest[node], power = unit(factor)
+        # XLA takes numbers below the normal ones for zero, so there the root meets factors near 1.
+        rest[node], power = unit(factor, always=backend(factor) is not np)
         exponent = exponent + power
     cores = without_root_axis(cores, tree)
     cores[tree.root], power = unit(cores[tree.root])

@@ -22,7 +22,7 @@ from ht_jax.tensor.arithmetic import (
 )
 from ht_jax.tensor.cores import Cores, rank_bounds, ranks, with_root_axis
 from ht_jax.tensor.ht_tensor import HTTensor, as_tree
-from ht_jax.tensor.linalg import Matrix, backend, einsum, on_host
+from ht_jax.tensor.linalg import Matrix, backend, einsum, is_traced, on_host
 from ht_jax.tensor.linalg import singular_values as _values
 from ht_jax.tensor.scale import Exponent, placed, shifted, unit, widened
 from ht_jax.tensor.sources import (
@@ -96,7 +96,8 @@ def truncate(
 
     Returns:
         A tensor whose frames, but for the projection, are orthonormal. The error is at most
-        sqrt(2 d - 3) times that of the best tensor with these ranks.
+        sqrt(2 d - 3) times that of the best tensor with these ranks. Under a trace, bounds that
+        cut nothing leave the tensor as it is: the derivative is the identity's.
 
     Raises:
         ValueError: a tolerance under a trace or below the dtype's reach, an unknown node, a rank
@@ -115,6 +116,10 @@ def truncate(
     >>> truncate(ones((2, 3, 4)) + ones((2, 3, 4)), tol=1e-5).ranks
     {'leaf_0': 1, 'leaf_1': 1, 'node_0_1': 1, 'leaf_2': 1}
     """
+    bounds = rank_bounds(x.tree, max_rank, ranks)
+    whole = all(bounds.get(node, rank) >= rank for node, rank in x.ranks.items())
+    if whole and tol is None and abs_tol is None and is_traced(x.cores):
+        return x
     return truncate_sum([x], tol=tol, abs_tol=abs_tol, max_rank=max_rank, ranks=ranks)
 
 
@@ -218,7 +223,7 @@ def reduced_gramians(x: HTTensor) -> dict[str, Inexact[Array, "r r"]]:
 def unit_reduced_gramians(x: HTTensor) -> dict[str, tuple[Matrix, Exponent]]:
     """`reduced_gramians`, divided by powers of two, and the exponents of these."""
     tree, cores = x.tree, with_root_axis(widened(x.cores), x.tree)
-    below, exponents = scaled_gramians(cores, cores, tree, tree.nodes)
+    below, exponents = scaled_gramians(cores, cores, tree)
     above = {tree.root: (backend(*cores.values()).ones((1, 1), cores[tree.root].dtype), 0)}
     for node in reversed(tree.inner):
         left, right = tree.children(node)

@@ -57,6 +57,19 @@ def test_bounds_that_cut_nothing_have_the_derivative_of_the_identity(name):
     np.testing.assert_allclose(batch, jnp.stack([v, v]), atol=1e-14)
 
 
+@pytest.mark.parametrize("name", POINTS)
+def test_truncations_that_cut_nothing_have_the_derivative_of_the_identity(name):
+    t = HTTensor.from_dense(jnp.asarray(POINTS[name]))
+    w = jnp.asarray(np.random.default_rng(1).standard_normal(t.shape))
+
+    def slope(f):
+        return jax.grad(lambda t: jnp.vdot(w, f(t).to_dense()))(t)
+
+    found, wanted = slope(lambda t: htt.truncate(t, max_rank=12)), slope(lambda t: t)
+    for node, core in found.cores.items():
+        np.testing.assert_allclose(core, wanted.cores[node], atol=1e-14)
+
+
 def test_derivatives_along_tensors_of_the_same_rank_exist_where_the_rank_is_below_the_bound():
     a, b, c = (jnp.asarray(v) for v in np.random.default_rng(0).standard_normal((3, 4)))
 
