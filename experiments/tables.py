@@ -7,134 +7,22 @@ planned contractions. The exit status is 1 if a count differs from one that was 
 import dataclasses
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
+from configs.systems import OTHERS, SYSTEMS, System
 
 import ht_jax as ht
 from ht_jax import schedule
-from ht_jax.nn import GRUCell, LSTMCell, RecurrentCell
+from ht_jax.nn import RecurrentCell
 from ht_jax.summary import cell_costs
 from ht_jax.train import UserError, command
+from ht_jax.train.table import print_table
 
 BATCH, FRAMES = 16, 6  # 96 frames at once
-PIXELS, HIDDEN = 57_600, 256  # 160 x 120 x 3
-CNN = 2048
-
-UCF, YTC = (8, 20, 20, 18), (4, 20, 20, 36)
-FOURS, HT_IN, HT_OUT = (4, 4, 4, 4), (8, 10, 10, 9, 8), (4, 4, 2, 4, 2)
-TR_IN, FDHT_IN, FDHT_OUT = (4, 2, 5, 8, 6, 5, 3, 2), (16, 16, 16), (8, 16, 16)
-HT_UCF = ht.HT(HT_IN, HT_OUT, leaf_rank=4, rank=5)
-HT_YTC = ht.HT(HT_IN, HT_OUT, leaf_rank=3, rank=3)
-FDHT = ht.HT(FDHT_IN, FDHT_OUT, leaf_rank=3, rank=5)
-KCP_UCF = ht.KCP(UCF, FOURS, rank=2, terms=2)
-TR_CNN = ht.TR((64, 32), (32, 64), rank=(40, 60, 48, 48))
-
-
-@dataclasses.dataclass(frozen=True)
-class System:
-    """A line of the papers.
-
-    Args:
-        name: The system.
-        dataset: Where it was measured.
-        fmt: Format of its compressed matrix; None if that is dense.
-        params: Published count of that matrix.
-        ratio: Published compression ratio.
-        accuracy: Published accuracy in percent.
-        cell: Class of its cell; None if the modes were not published.
-        place: The matrix that is compressed and counted: "input" or "joint".
-        size: Input and hidden features.
-        note: What else is to be known.
-    """
-
-    name: str
-    dataset: str
-    fmt: ht.Format | None = None
-    params: int | None = None
-    ratio: int | None = None
-    accuracy: float | None = None
-    cell: type[RecurrentCell] | None = LSTMCell
-    place: str = "input"
-    size: tuple[int, int] = (PIXELS, HIDDEN)
-    note: str = ""
-
-    @property
-    def reference(self) -> int | None:
-        """Dense numbers that the published ratio refers to: an LSTM's, even for a GRU."""
-        return None if self.ratio is None else math.prod(self.size) * LSTMCell.gates
-
-    def build(self) -> RecurrentCell | None:
-        """The cell, its arrays without memory."""
-        if self.cell is None:
-            return None
-        make = self.cell
-        formats: dict[str, Any] = {} if self.fmt is None else {self.place: self.fmt}
-        return nnx.eval_shape(lambda: make(*self.size, **formats, rngs=nnx.Rngs(0)))
-
-
-AT_CNN: dict[str, Any] = {"size": (CNN, CNN)}
-UNKNOWN: dict[str, Any] = {"cell": None, "note": "2,048 features; the modes were not published"}
-SMALLEST = "a candidate for the smallest of the published 3,132 to 8,808 (3,985x to 10,711x)"
-AGAINST_LSTM = "the published ratio is against the LSTM; it is 13,292 against a dense GRU"
-MISPRINT = (
-    "the tables print 3,387, which the formula cannot give; the abstract's 17,388x is that of 3,392"
-)
-ALIKE = "accuracy comparable to the others"
-
-SYSTEMS = (
-    System("LSTM", "UCF11", None, 58_982_400, 1, 69.7),
-    System("LSTM", "YTC", None, 58_982_400, 1, 33.2),
-    System("TT-LSTM", "UCF11", ht.TT(UCF, FOURS, 4), 3_360, 17_554, 79.6),
-    System("TT-GRU", "UCF11", ht.TT(UCF, FOURS, 4), 3_232, None, 81.3, GRUCell),
-    System("TT-LSTM", "YTC", ht.TT(YTC, FOURS, 4), 3_392, 17_388, 75.5),
-    System("TT-GRU", "YTC", ht.TT(YTC, FOURS, 4), 3_328, 17_723, 80.0, GRUCell, note=AGAINST_LSTM),
-    System("BT-LSTM", "UCF11", ht.BT(UCF, FOURS, 4, 2), 3_392, 17_414, 85.3, note=MISPRINT),
-    System("TR-LSTM", "UCF11", ht.TR(TR_IN, HT_OUT, 5, 10), 1_725, 34_193, 86.9),
-    System("CNN + TR-LSTM", "UCF11", TR_CNN, 663_552, 25, 93.8, **AT_CNN),
-    System("CNN + TR-LSTM", "HMDB51", TR_CNN, 663_552, 25, 63.8, **AT_CNN),
-    System("HT-LSTM", "UCF11", HT_UCF, 1_245, 47_375, 87.2),
-    System("HT-LSTM", "YTC", HT_YTC, 810, 72_818, 88.1),
-    System("CNN + HT-LSTM", "UCF11", accuracy=98.1, **UNKNOWN),
-    System("CNN + HT-LSTM", "HMDB51", accuracy=64.2, **UNKNOWN),
-    System("CNN + LSTM", "UCF11", ratio=1, accuracy=92.3, **AT_CNN),
-    System("CNN + LSTM", "HMDB51", ratio=1, accuracy=62.9, **AT_CNN),
-    System("FDHT-LSTM", "several", FDHT, place="joint", note=SMALLEST, **AT_CNN),
-    System("KCP-LSTM", "UCF11", KCP_UCF, 212, 278_219, note=ALIKE),
-    System("KCP-LSTM", "YTC", KCP_UCF, 212, 278_219, note=ALIKE),
-    System("KCP-LSTM", "UCF50", KCP_UCF, 212, 278_219, note=ALIKE),
-    System("HT-GRU", "UCF11", HT_UCF, cell=GRUCell, note="ours"),
-    System("FDHT-GRU", "several", FDHT, cell=GRUCell, place="joint", note="ours", **AT_CNN),
-    System("KCP-GRU", "UCF11", KCP_UCF, cell=GRUCell, note="ours"),
-)
-
-OTHERS = (  # accuracies of other work that the papers print beside theirs
-    ("Wang 2015", "UCF11", 84.2, "pretrained features"),
-    ("Sharma 2015", "UCF11", 86.0, "pretrained features"),
-    ("Cho 2014", "UCF11", 88.0, "pretrained features"),
-    ("Gammulle 2017", "UCF11", 94.6, "pretrained features"),
-    ("Wang 2015", "HMDB51", 63.2, "-"),
-    ("Feichtenhofer 2016", "HMDB51", 56.8, "-"),
-    ("Carreira and Zisserman 2017", "HMDB51", 66.4, "RGB + flow"),
-    ("Carreira and Zisserman 2017", "HMDB51", 49.8, "RGB"),
-)
-
-
-def key(name: str) -> str:
-    """A system's name as presets and result files spell it.
-
-    >>> key("CNN + HT-LSTM")
-    'cnn_ht_lstm'
-    """
-    return name.lower().replace("cnn + ", "cnn_").replace("-", "_")
-
-
-# ---------------------------------------------------------------- rows
 
 
 def row(system: System) -> dict[str, Any]:
@@ -196,9 +84,6 @@ def _flops(cell: RecurrentCell | None) -> dict[str, float | None]:
     costs = cell_costs(cell, BATCH, FRAMES)
     total = costs["input"] + costs["recurrent"]
     return dict(zip(names, (total.forward, 2.0 * _dense_params(cell, "joint"), total.backward)))
-
-
-# ---------------------------------------------------------------- complexity
 
 
 # The orders that the papers claim: d modes of sizes m and n, ranks r, N inputs, M outputs, C terms.
@@ -280,9 +165,6 @@ def _exponents(points: Sequence[Mapping[str, int]], values: Sequence[float]) -> 
     return {name: round(float(x), 2) + 0.0 for name, x in zip("dmnrN", solution[1:])}
 
 
-# ---------------------------------------------------------------- output
-
-
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Counts the systems of the papers and prints them beside the published numbers."""
@@ -322,26 +204,13 @@ def tables(options: Options) -> list[str]:
         print(json.dumps(rows, indent=1))
     elif options.complexity:
         at = ", ".join(f"{name} = {value:,}" for name, value in rows[0]["at"].items())
-        emit(form, f"Counts at {at}; exponents of d, m, n, r, N", *_growth_table(rows))
+        print_table(form, f"Counts at {at}; exponents of d, m, n, r, N", *_growth_table(rows))
     else:
-        emit(form, "Systems of the papers", *_systems_table(rows))
+        print_table(form, "Systems of the papers", *_systems_table(rows))
         if form != "latex":
             print(_notes(rows))
-        emit(form, "Other work", ("work", "data", "accuracy", "input"), OTHERS)
+        print_table(form, "Other work", ("work", "data", "accuracy", "input"), OTHERS)
     return [f"{r['system']} {r['dataset']}" for r in rows if r.get("match") is False]
-
-
-def emit(form: str, title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Prints a table as "markdown", "latex" or, for the terminal, "rich"."""
-    texts = [[str(cell) for cell in cells] for cells in rows]
-    if form == "markdown":
-        lines = [header, ["---"] * len(header), *texts]
-        print(f"**{title}**\n")
-        print("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
-    elif form == "latex":
-        print(_latex(title, header, texts))
-    else:
-        _print_rich(title, header, texts)
 
 
 def _notes(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -388,31 +257,6 @@ def _growth_cells(r: Mapping[str, Any]) -> list[str]:
     for kind in ("counted", "claimed"):
         cells += [f"{r[kind]:,.0f}", *(f"{x:.2f}" for x in r[f"{kind}_growth"].values())]
     return cells
-
-
-def _latex(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def escaped(cell: str) -> str:
-        marked = "".join(f"\\{c}" if c in "%&#_$" else c for c in cell)
-        return re.sub(r"\^(\w?)", r"$^{\1}$", marked)
-
-    lines = [" & ".join(map(escaped, line)) + r" \\" for line in (header, *rows)]
-    begin = f"% {title}\n\\begin{{tabular}}{{{'l' * len(header)}}}\n\\hline\n{lines[0]}\n\\hline"
-    return "\n".join([begin, *lines[1:], "\\hline\n\\end{tabular}\n"])
-
-
-def _print_rich(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError as error:
-        raise ImportError("tables need rich: pip install 'ht_jax[train]'") from error
-    table = Table(title=title, title_justify="left")
-    for n, name in enumerate(header):
-        numbers = all(re.fullmatch(r"-|-?[\d.,]+", cells[n]) for cells in rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
-    for cells in rows:
-        table.add_row(*cells)
-    Console(width=None if sys.stdout.isatty() else 180).print(table)
 
 
 def main(args: Sequence[str]) -> int:

@@ -94,7 +94,7 @@ def test_commands_run(command):
 
 def test_programs_that_are_named_exist_and_teach():
     text = "".join((ROOT / document).read_text(encoding="utf-8") for document in DOCUMENTS)
-    for program in sorted(set(re.findall(r"experiments/\w+\.py", text))):
+    for program in sorted(set(re.findall(r"experiments/[\w/]+\.py", text))):
         assert (ROOT / program).exists(), program
 
 

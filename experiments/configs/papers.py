@@ -1,6 +1,6 @@
 """A preset for every row of the papers' tables, trained as published code or text says.
 
-The formats are those that `tables.py` counts. Steps are epochs of the documented number of training
+The formats are those of `systems.py`. Steps are epochs of the documented number of training
 clips, of which a tenth is kept for validation; what a paper does not say follows BT-LSTM's recipe.
 """
 
@@ -9,10 +9,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-import tables
-
 import ht_jax as ht
 from ht_jax.train import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+from . import systems
 
 # data set -> name, protocol of the papers, training clips
 DATA = {
@@ -63,7 +63,7 @@ def _features(epoch: int) -> Recipe:
     return Recipe(optimizer, epochs=300, dropout=0.0)
 
 
-def preset(system: tables.System, dataset: str) -> tuple[str, str, TrainConfig]:
+def preset(system: systems.System, dataset: str) -> tuple[str, str, TrainConfig]:
     """The preset of a row: its name, what it is, its configuration.
 
     Args:
@@ -75,7 +75,7 @@ def preset(system: tables.System, dataset: str) -> tuple[str, str, TrainConfig]:
     recipe = _recipe(system, dataset, epoch)
     steps, cnn = recipe.epochs * epoch, "CNN" in system.name or system.size == (2048, 2048)
     data = DataConfig(name, protocol=recipe.protocol or protocol, cnn=CNN if cnn else None)
-    key = f"{dataset.lower()}_{tables.key(system.name)}"
+    key = f"{dataset.lower()}_{systems.key(system.name)}"
     config = TrainConfig(
         model=_model(system, recipe, cnn),
         data=dataclasses.replace(data, num_frames=6),
@@ -90,7 +90,7 @@ def preset(system: tables.System, dataset: str) -> tuple[str, str, TrainConfig]:
     return key, _about(system, dataset), config
 
 
-def _recipe(system: tables.System, dataset: str, epoch: int) -> Recipe:
+def _recipe(system: systems.System, dataset: str, epoch: int) -> Recipe:
     if system.size == (2048, 2048) or "CNN" in system.name:
         return _features(epoch)
     if system.name.startswith("TT"):
@@ -98,13 +98,13 @@ def _recipe(system: tables.System, dataset: str, epoch: int) -> Recipe:
     return Recipe()
 
 
-def _model(system: tables.System, recipe: Recipe, cnn: bool) -> ModelConfig:
+def _model(system: systems.System, recipe: Recipe, cnn: bool) -> ModelConfig:
     cell = system.cell or ht.nn.LSTMCell
     fmt = CNN_HT if system.cell is None else system.fmt
     formats: dict[str, Any] = {} if fmt is None else {system.place: repr(fmt)}
     return ModelConfig(
         cell="gru" if cell is ht.nn.GRUCell else "lstm",
-        hidden=tables.CNN if cnn else tables.HIDDEN,
+        hidden=systems.CNN if cnn else systems.HIDDEN,
         pixel_scale=1.0 if cnn else 1 / 255,
         dropout=recipe.dropout,
         recurrent_dropout=recipe.recurrent_dropout,
@@ -112,15 +112,15 @@ def _model(system: tables.System, recipe: Recipe, cnn: bool) -> ModelConfig:
     )
 
 
-def _about(system: tables.System, dataset: str) -> str:
+def _about(system: systems.System, dataset: str) -> str:
     published = f", published accuracy {system.accuracy} %" if system.accuracy else ""
     return f"{system.name} on {dataset}{published}."
 
 
-def _rows() -> list[tuple[tables.System, str]]:
+def _rows() -> list[tuple[systems.System, str]]:
     """FDHT was measured on several sets: one row each for two of them."""
     rows = []
-    for system in tables.SYSTEMS:
+    for system in systems.SYSTEMS:
         several = system.dataset == "several"
         if several:
             system = dataclasses.replace(system, name=f"CNN + {system.name}")

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from outcome import Outcome
+
+from experiments.research.outcome import Outcome
 
 Function = Callable[[jax.Array], list[jax.Array]]
 

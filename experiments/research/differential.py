@@ -1,6 +1,6 @@
 """Random models of another library against what ht_jax makes of them.
 
-`python experiments/research/differential.py --peer torch --cases 2000` draws the cases of
+`python -m experiments.research.differential --peer torch --cases 2000` draws the cases of
 `peers_torch.py` beside this file, and writes down how many agree and by how much they differ.
 """
 
@@ -19,8 +19,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from outcome import Outcome
 
+from experiments.research.outcome import Outcome
 from ht_jax.files import check_file, write_json
 from ht_jax.train import UserError, command
 from ht_jax.train.report import versions
@@ -84,12 +84,13 @@ def summary(outcomes: dict[int, Outcome]) -> dict[str, Any]:
 
 
 def _case_of(peer: str) -> Callable[[int], Outcome]:
-    if importlib.util.find_spec(f"peers_{peer}") is None:
+    module = f"experiments.research.peers_{peer}"
+    if importlib.util.find_spec(module) is None:
         there = sorted(p.stem.removeprefix("peers_") for p in Path(__file__).parent.glob("peers_*"))
         raise UserError(f"no peer {peer!r}: there are {', '.join(there)}")
     jax.config.update("jax_disable_most_optimizations", True)  # programs run briefly: compile fast
     try:
-        return importlib.import_module(f"peers_{peer}").run_case
+        return importlib.import_module(module).run_case
     except ModuleNotFoundError as error:
         raise UserError(f"{error}: install the library to compare with it") from error
 

@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from comparison import compare
-from outcome import Outcome
 
+from experiments.research.comparison import compare
+from experiments.research.outcome import Outcome
 from ht_jax import convert
 
 os.environ["KERAS_BACKEND"] = "jax"

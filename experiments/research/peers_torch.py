@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from flax import nnx
-from outcome import Outcome
 
 import ht_jax as ht
+from experiments.research.outcome import Outcome
 
 TOLERANCE = 1e-5
 PROGRAMS = 36  # cases that draw the same program share its compilation

@@ -1,4 +1,4 @@
-"""Tolerances under test: `python experiments/research/tolerances.py --tensors 5000`.
+"""Tolerances under test: `python -m experiments.research.tolerances --tensors 5000`.
 
 Random tensors of 1 to 6 modes, of singular values that are repeated, graded or clustered, with
 zero slices and modes of size 1, at every scale of the dtype, are compressed and truncated to

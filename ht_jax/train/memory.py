@@ -1,7 +1,7 @@
 """Memory that was freed goes back to the system between stretches of training.
 
 glibc keeps an arena for every thread, and what lies free in them grows for thousands of steps
-(experiments/soak.py). MALLOC_ARENA_MAX=1 ends it, but may slow steps down.
+(experiments/research/soak.py). MALLOC_ARENA_MAX=1 ends it, but may slow steps down.
 """
 
 import ctypes

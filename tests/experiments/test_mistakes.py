@@ -7,21 +7,9 @@ import pytest
 from ht_jax.train import command
 
 MISTAKES = [
-    ("soak", "--every 0", "--every is 0: pass 1 or more"),
-    ("soak", "--steps 600 --every 500", "--steps is 600: pass 1000 or more"),
-    ("soak", "--output none/x.json", "none/x.json: its folder does not exist; make it first"),
-    ("kill", "--kills 0", "--kills is 0: pass 1 or more"),
-    ("kill", "--output none/x.json", "its folder does not exist"),
-    ("fuzz", "--cases -1", "--cases is -1: pass 1 or more"),
-    ("fuzz", "--output FILE/x.json", "its folder does not exist"),
-    ("improve", "--json-file none/x.json", "its folder does not exist"),
     ("export", "none .", ". is a folder or a device: name a file"),
     ("evaluate", "FILE", "is a file, not a folder"),
     ("stream", "FILE --model none.safetensors", "no checkpoint is named 'none.safetensors'"),
-    ("report", "none", "none is no folder"),
-    ("report", "--runs none", "pass --pictures-dir too"),
-    ("report", "--pictures-dir FILE/x", "is a file, not a folder"),
-    ("report", "--runs none --pictures-dir here", "none holds no run"),
     ("prepare", "ucf11 . --workers 0", "--workers is 0: pass 1 or more"),
     ("prepare", "ucf11 . --weights none.h5", "--weights none.h5 are of a network: pass --cnn"),
     ("prepare", "ucf11 . --data-dir FILE/x", "is a file, not a folder"),

@@ -68,7 +68,7 @@ def test_published_recipes(presets):
 
 
 def test_data_folder_has_a_short_name(experiments):
-    import train
+    from configs import parse
 
-    config = train.parse(["ucf11_ht_lstm", "--data-dir", "somewhere"])
+    config = parse(["ucf11_ht_lstm", "--data-dir", "somewhere"])
     assert str(config.data.data_dir) == "somewhere"

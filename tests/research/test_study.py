@@ -9,8 +9,8 @@ from ht_jax.train.report import Summary, write_summary
 
 
 @pytest.fixture
-def systems(experiments):
-    from configs.study import systems
+def systems():
+    from experiments.research.study_systems import systems
 
     return systems()
 
@@ -27,8 +27,8 @@ def test_published_sizes(systems):
     assert sizes == {**expected, "LSTM": 58_982_400, "GRU": 44_236_800}
 
 
-def test_families_that_cannot_go_low_say_so(experiments):
-    from configs.study import cannot
+def test_families_that_cannot_go_low_say_so():
+    from experiments.research.study_systems import cannot
 
     assert [text.split()[0] for text in cannot()] == ["FDHT", "TT", "BT"]
 
@@ -42,9 +42,8 @@ def test_every_family_tries_the_same_rates(program, tmp_path):
 
 
 @pytest.fixture
-def program(experiments, monkeypatch):
-    import queue_of_runs
-    import study
+def program(monkeypatch):
+    from experiments.research import runs, study
 
     def train(config):
         """Every run is better with a higher rate and seed; HT is better than TT."""
@@ -59,7 +58,7 @@ def program(experiments, monkeypatch):
         return summary
 
     study.trained = []
-    monkeypatch.setattr(queue_of_runs, "train", train)
+    monkeypatch.setattr(runs, "train", train)
     monkeypatch.setattr(study, "train", train)
     return study
 

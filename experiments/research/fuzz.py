@@ -1,6 +1,6 @@
-"""Fuzzes the public surface: `python experiments/fuzz.py --cases 21000`.
+"""Fuzzes the public surface: `python -m experiments.research.fuzz --cases 21000`.
 
-Runs tests/test_fuzz.py with many random cases a test and writes down how it ended.
+Runs tests/research/test_fuzz.py with many random cases a test and writes down how it ended.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from ht_jax.files import check_file, write_json
 from ht_jax.train import UserError, command
 from ht_jax.train.report import versions
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FAST, SLOW = 7, 2  # tests of random cases; a slow one compiles in every case, and has fewer
 SHARE = 20  # times fewer
 
@@ -41,7 +41,7 @@ def run(options: Options) -> None:
     command.at_least(1, cases=options.cases)
     check_file(options.output)
     each = -(-options.cases // FAST)
-    tests = [sys.executable, "-m", "pytest", "tests/test_fuzz.py", "-q"]
+    tests = [sys.executable, "-m", "pytest", "tests/research/test_fuzz.py", "-q"]
     environment = {**os.environ, "HT_FUZZ_EXAMPLES": str(each), "PYTHONPATH": str(ROOT)}
     status = subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
     found = {"cases": each * FAST + each // SHARE * SLOW, "failed": bool(status)}

@@ -11,8 +11,8 @@ MEAN = {"value": 0.875, "half_width": 0.0213, "count": 5}
 
 
 @pytest.fixture
-def program(experiments):
-    import report
+def program():
+    from experiments.research import report
 
     return report
 
@@ -88,8 +88,8 @@ def test_missing_result_is_named(program, tmp_path, capsys):
     assert "study.json cannot be read" in capsys.readouterr().err
 
 
-def test_samples_and_curves(experiments, tmp_path):
-    import pictures
+def test_samples_and_curves(tmp_path):
+    from experiments.research import pictures
 
     frames = np.zeros((2, 3, 8, 8, 3), np.uint8)
     pictures.samples(

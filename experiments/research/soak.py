@@ -1,4 +1,4 @@
-"""Trains for a long time and watches memory and compilation: `python experiments/soak.py`.
+"""Trains for a long time and watches memory and compilation: `python -m experiments.research.soak`.
 
 After a warm-up nothing may grow and nothing may compile again. With many threads glibc keeps free
 memory in one arena a thread; MALLOC_ARENA_MAX=1 shows what the program itself holds.

@@ -11,9 +11,9 @@ from ht_jax.train.report import Summary, write_summary
 
 
 @pytest.fixture
-def trained(experiments, monkeypatch):
+def trained(monkeypatch):
     """Configurations in the order they are trained; the accuracy is a formula of seed and fold."""
-    import queue_of_runs
+    from experiments.research import runs
 
     done = []
 
@@ -25,13 +25,13 @@ def trained(experiments, monkeypatch):
         config.workdir.mkdir(parents=True)
         write_summary(config.workdir / "summary.json", summary)
 
-    monkeypatch.setattr(queue_of_runs, "train", train)
+    monkeypatch.setattr(runs, "train", train)
     return done
 
 
 @pytest.fixture
 def program(trained):
-    import repeat
+    from experiments.research import repeat
 
     return repeat
 
@@ -66,8 +66,8 @@ def test_bad_numbers(program, tmp_path, capsys, options, message):
 VALUES = [0.81, 0.84, 0.79, 0.9, 0.83], [0.8, 0.8, 0.75, 0.91, 0.8]
 
 
-def test_interval_is_that_of_scipy(experiments):
-    import stats
+def test_interval_is_that_of_scipy():
+    from experiments.research import stats
 
     found = stats.mean(VALUES[0])
     low, high = oracle.t.interval(0.95, 4, np.mean(VALUES[0]), oracle.sem(VALUES[0]))
@@ -76,8 +76,8 @@ def test_interval_is_that_of_scipy(experiments):
     )
 
 
-def test_pairs_are_compared_seed_by_seed(experiments):
-    import stats
+def test_pairs_are_compared_seed_by_seed():
+    from experiments.research import stats
 
     found = stats.paired(*VALUES)
     expected = oracle.ttest_1samp(np.subtract(*VALUES), 0)

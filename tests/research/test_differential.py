@@ -9,9 +9,8 @@ import pytest
 
 
 @pytest.fixture
-def research(experiments, monkeypatch):
-    monkeypatch.syspath_prepend(experiments / "research")
-    return importlib.import_module
+def research():
+    return lambda name: importlib.import_module(f"experiments.research.{name}")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import stats
-import tables
-
+from experiments.configs import systems
+from experiments.research import stats
 from ht_jax.train import UserError
+from ht_jax.train.table import print_table
 
 COMPRESSED = {
     "compress_finetuned": "each matrix for itself",
@@ -46,7 +46,7 @@ class Table:
         if form == "markdown":
             print(f"{self.markdown()}\n")
         else:
-            tables.emit(form, self.title, self.header, self.rows)
+            print_table(form, self.title, self.header, self.rows)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -167,13 +167,13 @@ def repeats_table(repeats: dict[str, dict[str, Any]]) -> Table:
 def published_table(repeats: dict[str, dict[str, Any]]) -> Table:
     """The papers' rows, each beside what its preset reached here; other work follows."""
     rows = []
-    for system in tables.SYSTEMS:
-        key = f"{system.dataset.lower()}_{tables.key(system.name)}"
+    for system in systems.SYSTEMS:
+        key = f"{system.dataset.lower()}_{systems.key(system.name)}"
         reached = stats.Mean(**repeats[key]["mean"]).percent() if key in repeats else "-"
         accuracy = "-" if system.accuracy is None else f"{system.accuracy:.1f} %"
         params = "-" if system.params is None else f"{system.params:,}"
         rows.append((system.name, system.dataset, params, accuracy, reached))
-    rows += [(name, data, "-", f"{accuracy} %", "-") for name, data, accuracy, _ in tables.OTHERS]
+    rows += [(name, data, "-", f"{accuracy} %", "-") for name, data, accuracy, _ in systems.OTHERS]
     header = ("system", "data", "numbers", "published accuracy", "measured here")
     return Table("Published and measured", header, rows, texts=2)
 

@@ -16,17 +16,17 @@ from ht_jax.train.report import Summary
 
 
 @pytest.fixture
-def program(experiments):
-    import improve
+def program():
+    from experiments.research import improve
 
     return improve
 
 
 @pytest.fixture
-def changes(experiments):
-    from configs import improve
+def changes():
+    from experiments.research import variants
 
-    return improve
+    return variants
 
 
 @pytest.fixture

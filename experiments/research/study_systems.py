@@ -9,10 +9,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-import tables
-
 import ht_jax as ht
-from configs import sequences
+from experiments.configs import sequences
+from experiments.configs import systems as papers
 from ht_jax.train import DataConfig, ModelConfig, OptimizerConfig, TrainConfig
 
 Data = Literal["moving_fashion_mnist", "japanese_vowels"]
@@ -55,7 +54,7 @@ class StudySystem:
             return self.fmt.with_gates(gates).num_params
         if self.data == "japanese_vowels":
             return gates * sequences.HIDDEN * (sequences.VOWELS + sequences.HIDDEN)
-        return gates * tables.HIDDEN * tables.PIXELS
+        return gates * papers.HIDDEN * papers.PIXELS
 
     def config(
         self, rate: float, steps: int, data_dir: Path | None, *, improved: bool = False
@@ -67,9 +66,9 @@ class StudySystem:
             _, base = sequences.PRESETS["vowels_lstm"]
             optimizer = OptimizerConfig(rate, cores=cores)
         else:
-            model = ModelConfig(hidden=tables.HIDDEN)
+            model = ModelConfig(hidden=papers.HIDDEN)
             base = TrainConfig(model=model, data=DataConfig(self.data, label="both", num_frames=6))
-            optimizer = OptimizerConfig(rate, fan_in=tables.HIDDEN, cores=cores)
+            optimizer = OptimizerConfig(rate, fan_in=papers.HIDDEN, cores=cores)
         return dataclasses.replace(
             base,
             model=dataclasses.replace(base.model, cell=self.cell, layer_norm=improved, **formats),
@@ -81,24 +80,24 @@ class StudySystem:
         )
 
 
-def _ht(leaf_rank: int, rank: int, in_modes: tuple[int, ...] = tables.HT_IN) -> ht.Format:
-    return ht.HT(in_modes, tables.HT_OUT, leaf_rank=leaf_rank, rank=rank)
+def _ht(leaf_rank: int, rank: int, in_modes: tuple[int, ...] = papers.HT_IN) -> ht.Format:
+    return ht.HT(in_modes, papers.HT_OUT, leaf_rank=leaf_rank, rank=rank)
 
 
 def _tt(*ranks: int) -> ht.Format:
-    return ht.TT(tables.UCF, tables.FOURS, ranks)
+    return ht.TT(papers.UCF, papers.FOURS, ranks)
 
 
 def _tr(*ranks: int) -> ht.Format:
-    return ht.TR(tables.TR_IN, tables.HT_OUT, rank=ranks)
+    return ht.TR(papers.TR_IN, papers.HT_OUT, rank=ranks)
 
 
 def _bt(rank: int, terms: int) -> ht.Format:
-    return ht.BT(tables.UCF, tables.FOURS, rank, terms)
+    return ht.BT(papers.UCF, papers.FOURS, rank, terms)
 
 
 def _kcp(rank: int, terms: int) -> ht.Format:
-    return ht.KCP(tables.UCF, tables.FOURS, rank, terms)
+    return ht.KCP(papers.UCF, papers.FOURS, rank, terms)
 
 
 # family -> the format at its published size, then the largest with even ranks within each budget;
@@ -111,7 +110,7 @@ FAMILIES: dict[str, tuple[ht.Format | None, ...]] = {
     ),
     "TT": (_tt(4, 4, 4), None, _tt(2, 2, 1), _tt(3, 2, 1), _tt(4, 4, 4)),
     "TR": (
-        ht.TR(tables.TR_IN, tables.HT_OUT, 5, 10),
+        ht.TR(papers.TR_IN, papers.HT_OUT, 5, 10),
         _tr(2, 1, *[2] * 11),
         _tr(4, 3, 3, 3, 3, 4, 4, 4, 4, 4, 3, 3, 3),
         _tr(5, 4, 4, 4, 4, 5, 5, 5, 5, 4, 5, 4, 4),

@@ -1,4 +1,4 @@
-"""Tables and pictures of what was measured: `python experiments/report.py [--pictures-dir DIR]`.
+"""Tables and pictures of what was measured: `python -m experiments.research.report`.
 
 Reads the JSON files in results/ and writes nothing that is not in them: single and repeated runs,
 the benchmark of layers, compressed models, the accuracy study. With --runs it draws learning
@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import pictures
-import results_tables
-
+from experiments.research import pictures, results_tables
 from ht_jax.files import check_folder
 from ht_jax.train import UserError, command
 from ht_jax.train.restore import read_config
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def report(

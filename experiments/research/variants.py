@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tables
 
 import ht_jax as ht
+from experiments.configs import systems as papers
 from ht_jax.compression.manifold import on_manifold, orthonormal
 from ht_jax.formats.weight import squared_norm
 from ht_jax.train import OptimizerConfig
@@ -27,11 +27,11 @@ from ht_jax.train.optimizer import make_optimizer, make_schedule
 # rows 8 * 15, columns 16 * 10. The coarse ones share a node, and so do the fine ones.
 ALIGNED = ((8, 15, 16, 10, 3), (2, 4, 4, 4, 2))
 COARSE_TO_FINE = ht.DimensionTree(((0, 2), ((1, 3), 4)))
-HT = tables.HT_UCF
+HT = papers.HT_UCF
 HT_ALIGNED = ht.HT(*ALIGNED, leaf_rank=4, rank=5, tree=COARSE_TO_FINE)
-TT = ht.TT(tables.UCF, tables.FOURS, 4)
-TR = ht.TR(tables.TR_IN, tables.HT_OUT, 5, 10)
-FDHT = ht.HT((9, 10, 10, 9, 8), tables.HT_OUT, leaf_rank=4, rank=5)
+TT = ht.TT(papers.UCF, papers.FOURS, 4)
+TR = ht.TR(papers.TR_IN, papers.HT_OUT, 5, 10)
+FDHT = ht.HT((9, 10, 10, 9, 8), papers.HT_OUT, leaf_rank=4, rank=5)
 NORM = {"layer_norm": True}
 
 
@@ -105,7 +105,7 @@ def orthogonal(model: Any, seed: int) -> None:
 def interleaved(model: Any, seed: int) -> None:
     """The published modes, each over a patch: rows 2 5 2 3 2, columns 4 2 5 1 4, channels 3."""
     order = einops.rearrange(
-        np.arange(tables.PIXELS),
+        np.arange(papers.PIXELS),
         "(r1 r2 r3 r4 r5 c1 c2 c3 c4 k) -> (r1 c1 r2 c2 r3 c3 r4 k r5 c4)",
         **dict(r1=2, r2=5, r3=2, r4=3, r5=2, c1=4, c2=2, c3=5, c4=4, k=3),
     )
@@ -216,8 +216,8 @@ VARIANTS = (
     Variant("TR, norm", TR, NORM),
     Variant("FDHT", FDHT, place="joint"),
     Variant("FDHT, norm", FDHT, NORM, place="joint"),
-    Variant("KCP", tables.KCP_UCF),
-    Variant("KCP, norm", tables.KCP_UCF, NORM),
+    Variant("KCP", papers.KCP_UCF),
+    Variant("KCP, norm", papers.KCP_UCF, NORM),
     # As long as the study.
     Variant("papers, 1000", seeds=3, steps=1000),
     Variant("norm, 1000", model=NORM, seeds=3, steps=1000),

@@ -1,4 +1,4 @@
-"""The accuracy study: `python experiments/study.py --data-dir DIR [--plan]`.
+"""The accuracy study: `python -m experiments.research.study --data-dir DIR [--plan]`.
 
 First it states the hours that are left, from steps measured here. Then every family tries the same
 number of learning rates on validation clips, and every system trains with the chosen one and all
@@ -20,10 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import stats
-from configs.study import RATES, Data, StudySystem, cannot, systems
-from queue_of_runs import Run, at, work
-
+from experiments.research import stats
+from experiments.research.runs import Run, at, work
+from experiments.research.study_systems import RATES, Data, StudySystem, cannot, systems
 from ht_jax.files import check_file, write_json
 from ht_jax.train import UserError, command, train
 from ht_jax.train.report import versions

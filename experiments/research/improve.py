@@ -1,4 +1,4 @@
-"""What makes HT better than in the papers: `python experiments/improve.py --data-dir DIR`.
+"""What makes HT better than in the papers: `python -m experiments.research.improve --data-dir DIR`.
 
 Trains every variant of configs/improve.py on Moving Fashion-MNIST as the study does and compares
 them on validation clips; the test split is never read. The same command again carries on.
@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import stats
-import tables
-from configs.improve import VARIANTS, Variant
-from queue_of_runs import Run, at, work
-
+from experiments.configs import systems
+from experiments.research import stats
+from experiments.research.runs import Run, at, work
+from experiments.research.variants import VARIANTS, Variant
 from ht_jax.files import check_file, write_json
 from ht_jax.train import (
     DataConfig,
@@ -56,9 +55,9 @@ def runs_of(options: Options, variant: Variant) -> list[Run]:
     """
     model = {"layer_norm": False, variant.place: repr(variant.fmt), **variant.model}
     config = TrainConfig(
-        model=ModelConfig(hidden=tables.HIDDEN, **model),
+        model=ModelConfig(hidden=systems.HIDDEN, **model),
         data=DataConfig("moving_fashion_mnist", options.data_dir, label="both", num_frames=6),
-        optimizer=OptimizerConfig(variant.rate, fan_in=tables.HIDDEN),
+        optimizer=OptimizerConfig(variant.rate, fan_in=systems.HIDDEN),
         steps=variant.steps,
         test=False,
         eval_every=variant.steps,

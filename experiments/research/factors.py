@@ -1,4 +1,4 @@
-"""What the study's systems get right: `python experiments/factors.py [--workdir runs/study]`.
+"""What the study's systems get right: `python -m experiments.research.factors`.
 
 A class of the study is an item and a direction. Here the two are scored apart, on the validation
 clips, for every finished run of a system at its published size, with the validation accuracy
@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import results_tables
-import stats
-from configs.study import systems
-
+from experiments.research import results_tables, stats
+from experiments.research.study_systems import systems
 from ht_jax.files import write_json
 from ht_jax.train import UserError, command, evaluate_run
 from ht_jax.train.evaluation import Evaluation

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from configs.study import BUDGETS
 from matplotlib import ticker
 
+from experiments.research.study_systems import BUDGETS
 from ht_jax import plot
 from ht_jax.plot.style import BLUE, GREEN, GREY, INK, SKY, YELLOW, bare, family_colour, new_figure
 from ht_jax.train.metrics import read_metrics

@@ -1,4 +1,4 @@
-"""Kills a training run again and again: `python experiments/kill.py --kills 100`.
+"""Kills a training run again and again: `python -m experiments.research.kill --kills 100`.
 
 Each life of the run is a process of its own that gets a SIGKILL at a random moment after its first
 step; the next one resumes. At the end the parameters are compared, bit for bit, with those of a run

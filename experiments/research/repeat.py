@@ -1,4 +1,4 @@
-"""Trains a preset with several seeds and folds: `python experiments/repeat.py PRESET --seeds 5`.
+"""Trains a preset several times: `python -m experiments.research.repeat PRESET --seeds 5`.
 
 Prints the mean test accuracy with its 95 % interval. Every run has a folder of its own below
 --workdir, and the same command again carries on. All options of train.py are taken too.
@@ -11,10 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import stats
-from queue_of_runs import Run, at, work
-from train import parse
-
+from experiments.configs import parse
+from experiments.research import stats
+from experiments.research.runs import Run, at, work
 from ht_jax.data.video.protocols import PROTOCOLS
 from ht_jax.files import write_json
 from ht_jax.train import TrainConfig, UserError, command

@@ -11,8 +11,8 @@ ITEMS, DIRECTIONS = 3, 8
 
 
 @pytest.fixture
-def program(experiments):
-    import factors
+def program():
+    from experiments.research import factors
 
     return factors
 
