@@ -221,7 +221,12 @@ def contract(
 
 
 def interleaved(tensors: Sequence[tuple[Any, Sequence[str]]], kept: Sequence[str]) -> list[Any]:
-    """The arguments of `einsum` with indices as integers: letters would be too few."""
+    """The arguments of `einsum` with indices as integers: letters would be too few.
+
+    Example:
+        >>> interleaved([("u", "ir"), ("v", "ro")], "io")
+        ['u', [0, 1], 'v', [1, 2], [0, 2]]
+    """
     number = {i: n for n, i in enumerate(dict.fromkeys(i for _, at in tensors for i in at))}
     operands = [part for array, at in tensors for part in (array, [number[i] for i in at])]
     return [*operands, [number[i] for i in kept]]

@@ -287,5 +287,10 @@ def _positive(num_modes: int) -> int:
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a value is an int of Python or NumPy; a bool is none."""
+    """Whether a value is an int of Python or NumPy; a bool is none.
+
+    Example:
+        >>> is_integer(np.int64(3)), is_integer(True), is_integer(3.0)
+        (True, False, False)
+    """
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -14,7 +14,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 
 from ht_jax.tensor.cores import Cores
 from ht_jax.tree import DimensionTree
@@ -197,6 +196,8 @@ def _pivots(q: np.ndarray) -> np.ndarray:
 
 def _pivoted_qr(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Q, R and the order of columns, of the matrix divided by its largest entry."""
+    import scipy.linalg  # half of what `import ht_jax` would cost, for this one call
+
     largest = abs(matrix).max()
     result: Any = scipy.linalg.qr(
         matrix / largest if largest > 0 else matrix, mode="economic", pivoting=True

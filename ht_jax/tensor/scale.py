@@ -24,7 +24,7 @@ def unit(x: Matrix, *, always: bool = False) -> tuple[Matrix, Exponent]:
     """An array whose squares neither overflow nor vanish, and the exponent that it was freed of.
 
     >>> unit(np.array([3e200, 1.0]))[1], unit(np.array([3.0, 1.0]))[1]
-    (667, 0)
+    (666, 0)
     """
     exponent = exponent_of(x, always=always)
     return shifted(x, -exponent), exponent

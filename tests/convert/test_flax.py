@@ -10,8 +10,14 @@ from flax import nnx
 from ht_jax import convert
 from tests.convert.sequences import LENGTHS, VALID, H, W, X, ours
 
+CELLS = [
+    nnx.LSTMCell,
+    *(pytest.param(c, marks=pytest.mark.slow) for c in (nnx.OptimizedLSTMCell, nnx.GRUCell)),
+    nnx.SimpleCell,
+]
 
-@pytest.mark.parametrize("cell", [nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell])
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_flax_nnx_layers(cell):
     rngs, layers, x = nnx.Rngs(0), [], jnp.asarray(X)
     lengths = jnp.asarray(LENGTHS)

@@ -82,15 +82,6 @@ def test_bidirectional_with_lengths(layer):
     np.testing.assert_array_equal(outputs[1, 2:], 0)
 
 
-def test_stacked_equals_one_after_the_other():
-    cell = ht.nn.GRUCell(2 * H, 3, param_dtype=jnp.float64, rngs=nnx.Rngs(2))
-    layers = [ht.nn.Bidirectional(rnn(0), rnn(1)), ht.nn.RNN(cell)]
-    carries, outputs = ht.nn.Stacked(layers)(X, seq_lengths=LENGTHS, return_carry=True)
-    middle = layers[0](X, seq_lengths=LENGTHS)
-    np.testing.assert_allclose(outputs, layers[1](middle, seq_lengths=LENGTHS), atol=1e-14)
-    np.testing.assert_allclose(carries[1][1], outputs[1, 1], atol=1e-14)
-
-
 @pytest.mark.parametrize("keep_order", [False, True])
 def test_a_reversed_stack_reads_the_sequence_from_its_end(keep_order):
     cell = ht.nn.GRUCell(H, 3, param_dtype=jnp.float64, rngs=nnx.Rngs(2))
@@ -133,6 +124,7 @@ def test_one_compilation_serves_many_calls():
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_within_a_linen_module():
     class Net(flax.linen.Module):
         @flax.linen.compact

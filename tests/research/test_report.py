@@ -99,3 +99,21 @@ def test_samples_and_curves(tmp_path):
     (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
     pictures.curves([tmp_path], tmp_path / "c.png")
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("s.png", "c.png"))
+
+
+def test_the_picture_of_compressed_models_shows_costs_that_were_measured(tmp_path):
+    from experiments.research import pictures
+
+    row = {"params": 10, "test_accuracy": 0.5}
+    tuned = {**row, "finetuned_test_accuracy": 0.6, "finetuned_steps": 5}
+    dense = {"params": 99, "test_accuracy": 0.9}
+    results = [
+        {"method": "plain", "rows": [row], "dense": dense},
+        {
+            "method": "aware",
+            "rows": [{**tuned, "ms_a_frame": 0.1}],
+            "dense": {**dense, "ms_a_frame": 7.0},
+        },
+    ]
+    pictures.compression(results, tmp_path / "both.png")
+    assert (tmp_path / "both.png").stat().st_size > 10_000

@@ -138,6 +138,13 @@ SCALES = [
 ]
 
 
+FAST = {2, 6, 8}  # of the scales
+SCALES = [
+    pytest.param(*each, marks=() if n in FAST else pytest.mark.slow)
+    for n, each in enumerate(SCALES)
+]
+
+
 @pytest.mark.parametrize(("dtype", "scale"), SCALES, ids=str)
 def test_a_black_box_of_any_scale(dtype, scale):
     phase = 1j if np.issubdtype(dtype, np.complexfloating) else 1.0
@@ -152,7 +159,7 @@ def test_a_black_box_of_any_scale(dtype, scale):
     assert true_error(t, function) <= 2 * tol
 
 
-@pytest.mark.parametrize("scale", [1e-37, 1e-24, 1.0, 1e30])
+@pytest.mark.parametrize("scale", [pytest.param(1e-37, marks=pytest.mark.slow), 1e-24, 1.0, 1e30])
 def test_the_error_is_that_of_the_tensor_returned(scale):
     def function(i):
         return (scale * abs(GRID[i].sum(1) - 3.01)).astype(np.float32)

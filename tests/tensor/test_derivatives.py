@@ -9,6 +9,10 @@ from ht_jax import tensor as htt
 from ht_jax.tensor import HTTensor
 
 
+def slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 def superdiagonal(values):
     """A tensor that has the same singular values at every node."""
     q = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 4, 4)))[0]
@@ -19,8 +23,11 @@ def cut(x, rank):
     return HTTensor.from_dense(x, max_rank=rank).to_dense()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("values", [(2, 1, 1, 0.5), (1, 1, 1, 1), (1, 1, 0, 0), (1, 0, 0, 0)])
+VALUES = [(2, 1, 1, 0.5), (1, 1, 1, 1), (1, 1, 0, 0), (1, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
+@pytest.mark.parametrize("values", [VALUES[0], *[slow(v) for v in VALUES[1:]]])
 def test_gradients_at_closed_gaps_are_bounded_by_the_weights(values, dtype):
     x, w = superdiagonal(values).astype(dtype), superdiagonal((1, 2, 3, 4)).astype(dtype) + 1
     _, back = jax.vjp(jax.jit(lambda x: cut(x, 2)), x)
@@ -45,7 +52,7 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("name", POINTS)
+@pytest.mark.parametrize("name", ["zeros", *[slow(name) for name in POINTS if name != "zeros"]])
 def test_bounds_that_cut_nothing_have_the_derivative_of_the_identity(name):
     x = jnp.asarray(POINTS[name])
     v = jnp.asarray(np.random.default_rng(1).standard_normal(x.shape))

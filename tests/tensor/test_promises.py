@@ -106,6 +106,7 @@ SLOPES = [("float64", s) for s in (1e-280, 1e-150, 1e150, 1e280)] + [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "scale"), SLOPES)
 def test_gradients_of_every_scale(dtype, scale):
     t = jax.tree.map(jnp.asarray, tensor((4, 3, 5), trees(3)[0], 2).astype(dtype))

@@ -101,5 +101,5 @@ def experiments(monkeypatch):
     """The folder of the programs, importable as when one of them runs."""
     monkeypatch.syspath_prepend(ROOT / "experiments")
     yield ROOT / "experiments"
-    for name in ("configs", "train", "evaluate", "compress", "artefacts", "pictures"):
+    for name in ("configs", "train", "evaluate", "compress", "artefacts"):
         sys.modules.pop(name, None)

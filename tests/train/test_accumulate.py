@@ -10,7 +10,7 @@ from ht_jax.train.step import init_state, make_train_step
 
 
 def logits(params, frames, key=None):
-    return frames.astype(np.float32).reshape(len(frames), -1) @ params["w"]
+    return frames.astype(np.float32).reshape(len(frames), -1) / 255 @ params["w"]
 
 
 def test_step_in_parts_is_the_step_of_the_whole(toy):

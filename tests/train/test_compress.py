@@ -64,21 +64,3 @@ def test_a_form_that_differs_is_refused(program, tmp_path, monkeypatch):
     monkeypatch.setattr(artefacts, "FORMS", forms)
     with pytest.raises(ValueError, match=r"small\.safetensors: its logits differ by"):
         artefacts.verified(task.model, frames, tmp_path / "small")
-
-
-def test_the_picture_shows_costs_that_were_measured(experiments, tmp_path):
-    import pictures
-
-    row = {"params": 10, "test_accuracy": 0.5}
-    tuned = {**row, "finetuned_test_accuracy": 0.6, "finetuned_steps": 5}
-    dense = {"params": 99, "test_accuracy": 0.9}
-    results = [
-        {"method": "plain", "rows": [row], "dense": dense},
-        {
-            "method": "aware",
-            "rows": [{**tuned, "ms_a_frame": 0.1}],
-            "dense": {**dense, "ms_a_frame": 7.0},
-        },
-    ]
-    pictures.compression(results, tmp_path / "both.png")
-    assert (tmp_path / "both.png").stat().st_size > 10_000

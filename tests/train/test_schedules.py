@@ -28,10 +28,10 @@ def _quick_measurements(tmp_path, monkeypatch):
 def test_the_problems_are_those_of_the_model(toy):
     config = toy.make_config()
     asked = problems(config, toy.make_task(config))
-    sizes = {(p.network.in_size, p.batch, p.reading) for p in asked}
+    sizes = {(p.network.in_size, p.batch, p.arithmetic) for p in asked}
     frames = config.batch_size * toy.CLIP[0]
     assert (16, frames, "float") in sizes
-    assert any(reading is None and batch == config.batch_size for _, batch, reading in sizes)
+    assert any(kind is None and batch == config.batch_size for _, batch, kind in sizes)
 
 
 def test_a_tuned_run_keeps_its_schedules_and_resumes_with_them(toy, tmp_path):
