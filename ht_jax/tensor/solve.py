@@ -60,7 +60,7 @@ class _System:
             ValueError: sizes, trees or dtypes differ, values are not finite, or the operator is
                 zero or not Hermitian.
         """
-        check_tolerance(b, tol, None)
+        check_tolerance(b.cores[b.tree.root], tol, None)
         if not operator.in_shape == operator.out_shape == b.shape:
             raise ValueError(
                 f"an operator {operator.in_shape} -> {operator.out_shape} and b of shape {b.shape}"
