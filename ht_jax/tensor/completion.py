@@ -35,7 +35,8 @@ def complete(
         iterations: how many.
 
     Returns:
-        The tensor, and the relative misfit |P(x) - values| / |values| after every iteration.
+        The tensor, and the relative misfit |P(x) - values| / |values| after every iteration;
+        the absolute one if all values are zero.
 
     >>> from ht_jax.tensor import ones
     >>> where = jnp.array([[0, 0], [0, 1], [1, 0]])
@@ -43,7 +44,8 @@ def complete(
     >>> round(float(x[1, 1]), 2)
     6.0
     """
-    size = jnp.linalg.norm(values)
+    norm = jnp.linalg.norm(values)
+    size = jnp.where(norm > 0, norm, 1)
 
     def sampled(x: HTTensor) -> Array:
         return elements(x, indices)

@@ -63,8 +63,8 @@ def reciprocal(
 
 def largest_entry(
     x: HTTensor, *, max_rank: int = 10, iterations: int = 40
-) -> tuple[tuple[int, ...], float]:
-    """Index and value of an entry of (nearly) largest absolute value.
+) -> tuple[tuple[int, ...], Any]:
+    """Index and value of an entry of (nearly) largest absolute value; of zero, its first entry.
 
     Args:
         x: the tensor.
@@ -77,7 +77,10 @@ def largest_entry(
     >>> index, round(value, 3)
     ((2, 3), 5.0)
     """
-    y = truncate(x / norm(x), max_rank=max_rank)
+    size = norm(x)
+    if size == 0:
+        return (0,) * len(x.shape), 0.0
+    y = truncate(x / size, max_rank=max_rank)
     for _ in range(iterations):
         y = truncate_product(y, y, max_rank=max_rank)
         y = y / norm(y)
@@ -85,7 +88,7 @@ def largest_entry(
             break
     y = truncate(y, max_rank=1)
     index = tuple(int(abs(np.asarray(y.cores[f])).argmax(0).ravel()[0]) for f in y.tree.leaves)
-    return index, float(np.real(np.asarray(x[index])))
+    return index, np.asarray(x[index]).item()
 
 
 def _concentration(frame: np.ndarray) -> float:
@@ -106,7 +109,10 @@ def sign(
     """
     limits = {"tol": tol / 10, "max_rank": max_rank}
     one = ones(x.shape, tree=x.tree, dtype=x.dtype)
-    s, error = x / abs(largest_entry(x)[1]), np.inf
+    largest = abs(largest_entry(x)[1])
+    if largest == 0:
+        raise ValueError("the zero tensor has no sign: entries must stay away from 0")
+    s, error = x / largest, np.inf
     for _ in range(iterations):
         squared = truncate_product(s, s, **limits)
         error = float(distance(squared, one) / norm(one))

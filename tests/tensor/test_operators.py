@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ht_jax import tensor as htt
-from ht_jax.tensor import HTOperator
+from ht_jax.tensor import HTOperator, HTTensor
 from tests.tensor.table import check, dense, tensor, trees
 
 pytestmark = pytest.mark.slow
@@ -124,6 +124,23 @@ def test_the_largest_entry():
         a = dense(x)
         assert abs(a).max() == pytest.approx(abs(value), rel=1e-3)
         assert a[index] == pytest.approx(value)
+
+
+def test_the_largest_entry_of_zero_and_of_a_complex_tensor():
+    zero = 0 * htt.ones((3, 4))
+    assert htt.largest_entry(zero) == ((0, 0), 0.0)
+    with pytest.raises(ValueError, match="zero tensor has no sign"):
+        htt.sign(zero)
+    x = HTTensor.from_dense(np.array([[1.0, 2j], [-3j, 1.0]]))
+    index, value = htt.largest_entry(x)
+    assert index == (1, 0)
+    assert value == pytest.approx(-3j)
+
+
+def test_completion_of_zeros_has_a_finite_misfit():
+    where = np.array([[0, 0], [1, 1]])
+    _, misfit = htt.complete(htt.ones((2, 2)), where, np.zeros(2), iterations=2)
+    assert np.isfinite(misfit).all()
 
 
 def test_sign_and_maximum():
