@@ -99,7 +99,9 @@ def _calls() -> Iterator[tuple[str, Callable[[], Any]]]:
     jax.config.update("jax_enable_x64", True)
     ours = tensor_peers.ht_jax()
     for task in decompose.tasks():
-        yield task.name, task.make(ours)
+        call = task.make(ours)
+        assert call is not None, task.name
+        yield task.name, call
 
 
 def _least(call: Callable[[], Any]) -> float:
