@@ -58,6 +58,8 @@ class Observer(nnx.Module):
         dtype: of the sums.
     """
 
+    in_shape: tuple[int, ...]
+    offset: int
     moments: dict[str, Moment]
 
     def __init__(self, in_shape: tuple[int, ...], offset: int, out_features: int, dtype: Any):

@@ -7,6 +7,7 @@ with a core (R, ..., R) and factors F_{n,k} (m_k, n_k, R).
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 from jaxtyping import Array, Float
@@ -40,8 +41,8 @@ class BT(ModeFormat):
         3392
     """
 
-    papers = ("delathauwer2008",)
-    recurrent_papers = ("ye2018bt",)
+    papers: ClassVar[tuple[str, ...]] = ("delathauwer2008",)
+    recurrent_papers: ClassVar[tuple[str, ...]] = ("ye2018bt",)
 
     rank: int
     terms: int

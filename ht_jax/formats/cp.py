@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ class CP(ModeFormat):
         752
     """
 
-    papers = ("kolda2009",)
+    papers: ClassVar[tuple[str, ...]] = ("kolda2009",)
 
     rank: int
 

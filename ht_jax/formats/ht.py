@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -50,9 +50,9 @@ class HT(ModeFormat):
         1245
     """
 
-    papers = ("grasedyck2010", "kressner2014")
-    recurrent_papers = ("yin2020ht",)
-    joint_papers = ("yin2021fdht",)
+    papers: ClassVar[tuple[str, ...]] = ("grasedyck2010", "kressner2014")
+    recurrent_papers: ClassVar[tuple[str, ...]] = ("yin2020ht",)
+    joint_papers: ClassVar[tuple[str, ...]] = ("yin2021fdht",)
 
     leaf_rank: int | tuple[int, ...] | None = None
     rank: int | tuple[int, ...] = 1

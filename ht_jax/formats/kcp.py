@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -58,8 +58,8 @@ class KCP(ModeFormat):
         212
     """
 
-    papers = ("wang2023kcp",)
-    recurrent_papers = ("wang2023kcp",)
+    papers: ClassVar[tuple[str, ...]] = ("wang2023kcp",)
+    recurrent_papers: ClassVar[tuple[str, ...]] = ("wang2023kcp",)
 
     rank: int
     terms: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -49,8 +50,8 @@ class TR(ModeFormat):
         663552
     """
 
-    papers = ("zhao2016",)
-    recurrent_papers = ("pan2019tr",)
+    papers: ClassVar[tuple[str, ...]] = ("zhao2016",)
+    recurrent_papers: ClassVar[tuple[str, ...]] = ("pan2019tr",)
 
     rank: int | tuple[int, ...]
     closing_rank: int | None = None

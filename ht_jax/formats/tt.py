@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +45,8 @@ class TT(ModeFormat):
         3360
     """
 
-    papers = ("oseledets2011",)
-    recurrent_papers = ("yang2017tt",)
+    papers: ClassVar[tuple[str, ...]] = ("oseledets2011",)
+    recurrent_papers: ClassVar[tuple[str, ...]] = ("yang2017tt",)
 
     rank: int | tuple[int, ...]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ class Tucker(ModeFormat):
         444
     """
 
-    papers = ("kolda2009",)
+    papers: ClassVar[tuple[str, ...]] = ("kolda2009",)
 
     rank: int | tuple[int, ...]
 

@@ -276,7 +276,7 @@ class LSTMCell(RecurrentCell):
 
     gates = 4
     num_states = 2
-    papers = ("hochreiter1997",)
+    papers: ClassVar[tuple[str, ...]] = ("hochreiter1997",)
 
     def __init__(self, in_features: int, hidden_features: int, **options: Any):
         super().__init__(in_features, hidden_features, **options)
@@ -311,7 +311,7 @@ class GRUCell(RecurrentCell):
     """
 
     gates = 3
-    papers = ("cho2014",)
+    papers: ClassVar[tuple[str, ...]] = ("cho2014",)
     candidate_bias: nnx.Param[Array]
 
     def __init__(self, in_features: int, hidden_features: int, **options: Any):
@@ -339,7 +339,7 @@ class SimpleCell(RecurrentCell):
     """
 
     gates = 1
-    papers = ("elman1990",)
+    papers: ClassVar[tuple[str, ...]] = ("elman1990",)
 
     def update(self, carry: Carry, z: Array, u: Array) -> tuple[Carry, Array]:
         """See the class."""
