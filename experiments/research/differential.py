@@ -47,7 +47,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Draws the cases and writes the result.
+    """Draws the cases and writes the result, anew after every line of progress.
 
     Raises:
         UserError: If there is no such peer, or a case is different or failed.
@@ -57,14 +57,14 @@ def run(options: Options) -> None:
     check_file(output)
     run_case = _case_of(options.peer)
     seeds = np.random.SeedSequence(options.seed).generate_state(options.cases).tolist()
-    outcomes = {}
+    about = {"command": shlex.join(["python", *sys.argv]), "versions": _versions(options.peer)}
+    outcomes, result = {}, {}
     for n, seed in enumerate(seeds, start=1):
         outcomes[seed] = _outcome(run_case, seed)
-        if n % max(options.cases // LINES, 1) == 0:
-            print(f"{n} of {options.cases}: {_counts(outcomes.values())}", flush=True)
-    about = {"command": shlex.join(["python", *sys.argv]), "versions": _versions(options.peer)}
-    result = summary(outcomes)
-    write_json(output, {**about, "seed": options.seed, "cases": options.cases, **result})
+        if n % max(options.cases // LINES, 1) == 0 or n == options.cases:
+            result = summary(outcomes)
+            write_json(output, {**about, "seed": options.seed, "cases": n, **result})
+            print(f"{n} of {options.cases}: {result['counts']}", flush=True)
     if result["problems"]:
         raise UserError(f"{output}: cases are different or failed: {result['problems'][0]}")
 

@@ -86,6 +86,10 @@ def run_case(seed: int) -> Outcome:
         return [y[1], *_states(carry, layers[-1])]
 
     x = jnp.asarray(draw.normal(size=shape), layers[0].compute_dtype)
+    try:
+        jax.eval_shape(theirs, x)
+    except TypeError:  # Keras itself cannot run some of its layers in half precision
+        return run_case(seed + 1)
     return compare(theirs, converted, x, told, seed)
 
 
