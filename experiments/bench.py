@@ -5,7 +5,6 @@ versions where a file is named.
 """
 
 import importlib
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +54,7 @@ def bench(
     show(rows, f"{suite}: {SUITES[suite]}; {batch} clips a batch")
     if json_file is not None:
         timing.GAUGE.read()
-        about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+        about = {"command": command.line(), "versions": versions()}
         about |= {"seed": 0, "repeats": repeats, "one_thread_gflops": round(timing.GAUGE.gflops)}
         write_json(json_file, {**about, "rows": rows})
 

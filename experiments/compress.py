@@ -11,7 +11,6 @@ import itertools
 import json
 import math
 import os
-import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -111,7 +110,7 @@ def _compress(config: Config) -> None:
         found = _frontier(config, task)
     whiteners = {site.name.removesuffix("/kernel"): w for site, w in found.whiteners.items()}
     known = {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command.line(),
         "versions": versions(),
         "seed": trained.seed,
         "method": config.method,
@@ -156,7 +155,7 @@ def _time(config: Config) -> None:
         row["ms_a_frame"] = artefacts.step_ms(export.load(file), frame)
         row["numpy_ms_a_frame"] = artefacts.numpy_step_ms(file, frame)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found["latency"] = {"command": shlex.join(["python", *sys.argv]), "cores": cores}
+    found["latency"] = {"command": command.line(), "cores": cores}
     write_json(path, found)
     print(_table(found))
 

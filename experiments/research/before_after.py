@@ -8,7 +8,6 @@ decompositions of the suite `decompose`. What is written down are the ratios of 
 import dataclasses
 import json
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -55,7 +54,7 @@ def run(options: Options) -> None:
         pairs.append((_timed(options.other), _timed(ROOT)))
         print(f"round {n + 1} of {options.rounds}")
     rows = [_row(name, [(a[name], b[name]) for a, b in pairs]) for name in pairs[0][0]]
-    about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+    about = {"command": command.line(), "versions": versions()}
     write_json(options.output, {**about, "rounds": options.rounds, "rows": rows})
     for row in rows:
         low, high = row["ratios"]

@@ -11,7 +11,6 @@ import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,7 +56,7 @@ def run(options: Options) -> None:
     check_file(output)
     run_case = _case_of(options.peer)
     seeds = np.random.SeedSequence(options.seed).generate_state(options.cases).tolist()
-    about = {"command": shlex.join(["python", *sys.argv]), "versions": _versions(options.peer)}
+    about = {"command": command.line(), "versions": _versions(options.peer)}
     outcomes, result = {}, {}
     for n, seed in enumerate(seeds, start=1):
         outcomes[seed] = _outcome(run_case, seed)

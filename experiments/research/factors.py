@@ -6,7 +6,6 @@ during training beside them: whether a system lacks eyes, a memory, or steps.
 """
 
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +83,7 @@ def factors(options: Options) -> None:
             rows.append(_row(system.name, runs))
     if not rows:
         raise UserError(f"{options.workdir} holds no finished run of the study: run study.py first")
-    about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+    about = {"command": command.line(), "versions": versions()}
     found = {**about, "split": "validation", "systems": rows}
     if options.json_file is not None:
         write_json(options.json_file, found)

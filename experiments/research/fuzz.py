@@ -5,7 +5,6 @@ Runs tests/research/test_fuzz.py with many random cases a test and writes down h
 
 import dataclasses
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ def run(options: Options) -> None:
     environment = {**os.environ, "HT_FUZZ_EXAMPLES": str(each), "PYTHONPATH": str(ROOT)}
     status = subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
     found = {"cases": each * FAST + each // SHARE * SLOW, "failed": bool(status)}
-    about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+    about = {"command": command.line(), "versions": versions()}
     write_json(options.output, {**about, **found})
     if status:
         raise UserError("a case failed: keep its seed as a test")

@@ -6,7 +6,6 @@ them on validation clips; the test split is never read. The same command again c
 
 import dataclasses
 import functools
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +86,7 @@ def result(options: Options) -> dict[str, Any]:
     """
     rows = [_row(variant, runs_of(options, variant)) for variant in VARIANTS]
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command.line(),
         "versions": versions(),
         "split": "validation",
         "variants": [row for row in rows if row is not None],

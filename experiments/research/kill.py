@@ -9,7 +9,6 @@ import dataclasses
 import multiprocessing
 import os
 import random
-import shlex
 import sys
 import tempfile
 import time
@@ -152,7 +151,7 @@ def run(options: Options) -> None:
     lost = found["lost_steps"]
     summary = {"kills": len(lost), "resumed": len(lost), "most_lost_steps": max(lost)}
     settings = {**dataclasses.asdict(options), "output": str(options.output)}
-    about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+    about = {"command": command.line(), "versions": versions()}
     write_json(options.output, {**about, "options": settings, **summary, **found})
 
 

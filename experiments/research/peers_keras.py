@@ -24,6 +24,7 @@ MERGED = ("concat", "sum", "mul", "ave")
 POLICIES = (*["float32"] * 8, "bfloat16", "float16", "mixed_bfloat16", "mixed_float16")
 
 
+@keras.saving.register_keras_serializable()  # Bidirectional copies it by its name
 class OtherGRU(keras.layers.GRU):
     """A user's subclass with equations of its own."""
 

@@ -6,7 +6,6 @@ Prints the mean test accuracy with its 95 % interval. Every run has a folder of 
 
 import argparse
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -76,7 +75,7 @@ def repeat(args: Sequence[str]) -> None:
     runs = runs_of(config, chosen.seeds, chosen.folds)
     work(runs)
     found = result(runs)
-    about = {"command": shlex.join(["python", *sys.argv]), "system": config.workdir.name}
+    about = {"command": command.line(), "system": config.workdir.name}
     write_json(config.workdir / "repeat.json", {**about, **found, "runs": _runs(runs)})
     print(
         f"{config.workdir}: test accuracy {stats.Mean(**found['mean']).percent()}, {len(runs)} runs"

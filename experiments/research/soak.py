@@ -6,7 +6,6 @@ memory in one arena a thread; MALLOC_ARENA_MAX=1 shows what the program itself h
 
 import dataclasses
 import os
-import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -98,7 +97,7 @@ def run(options: Options) -> None:
         "recompilations": last["compilations"] - first["compilations"],
         "samples": watch.samples,
     }
-    about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+    about = {"command": command.line(), "versions": versions()}
     about |= {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX")}
     settings = {**dataclasses.asdict(options), "output": str(options.output)}
     write_json(options.output, {**about, "options": settings, **found})

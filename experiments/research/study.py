@@ -13,7 +13,6 @@ Japanese Vowels (--data) FDHT is compared with all others.
 
 import dataclasses
 import json
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -155,7 +154,7 @@ def result(options: Options, runs: dict[StudySystem, list[Run]]) -> dict[str, An
     compared = _comparisons(COMPARED[options.data], accuracies) if options.seeds > 1 else []
     rows = [_row(system, found) for system, found in runs.items()]
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command.line(),
         "versions": versions(),
         "data": options.data,
         "steps": options.steps,

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import itertools
 import math
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -179,7 +178,7 @@ def run(options: Options) -> None:
             found["largest_share"] = max(found["largest_share"], check["share"])
             if check["broken"] or check["not_finite"]:
                 print(seed, case.kind, case.dtype, case.scale, case.array.shape, check, flush=True)
-    about = {"command": shlex.join(["python", *sys.argv]), "versions": versions()}
+    about = {"command": command.line(), "versions": versions()}
     write_json(options.output, {**about, "seed": options.seed, "tensors": options.tensors, **found})
 
 

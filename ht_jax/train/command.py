@@ -6,11 +6,25 @@ everything, 130 an interruption by the keyboard of anything else.
 """
 
 import math
+import shlex
 import sys
 from collections.abc import Callable
 from types import ModuleType
 
 from ht_jax.train.errors import Stopped, UserError
+
+
+def line() -> str:
+    """The command line that started this program, for the files that it writes.
+
+    A module is named as `python -m` was given it, not by its path on one machine.
+
+    >>> line().split()[0]
+    'python'
+    """
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = sys.argv[:1] if spec is None else ["-m", spec.name]
+    return shlex.join(["python", *program, *sys.argv[1:]])
 
 
 def run(action: Callable[[], object], *, debug: bool = False) -> int:

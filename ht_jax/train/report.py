@@ -7,8 +7,6 @@ run as finished.
 import dataclasses
 import json
 import platform
-import shlex
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import jax
 import ht_jax
 from ht_jax.files import write_json
 from ht_jax.train.clock import Clock
+from ht_jax.train.command import line
 from ht_jax.train.config import TrainConfig, to_dict
 from ht_jax.train.errors import UserError
 from ht_jax.train.task import Task
@@ -94,7 +93,7 @@ def summarize(config: TrainConfig, task: Task, clock: Clock, accuracies: dict[st
         device_kind=jax.devices()[0].device_kind,
         device_count=jax.device_count(),
         versions=versions(),
-        command=shlex.join(["python", *sys.argv]),
+        command=line(),
         config=to_dict(config),
     )
 
